@@ -1,0 +1,26 @@
+/* The C halves of the Lua library. One file per module, one table entry in bind.c, one annotated
+ * stub in lua/buntime/_meta. These files include Lua; none includes h2o.
+ *
+ * Every module is named buntime.core.NAME and is reached by the Lua library only; plugin code
+ * uses buntime.NAME.
+ */
+#pragma once
+
+#include <lua.h>
+
+struct exchange;
+
+/* vm_options.open: registers every module in package.preload. */
+int bind_open(lua_State *L);
+
+int bind_json_open(lua_State *L);    /* encode, decode, array, null */
+int bind_request_open(lua_State *L); /* the request object */
+int bind_route_open(lua_State *L);   /* the route tree */
+int bind_sys_open(lua_State *L);     /* sleep, timers, log, env, now, uuid, url coding */
+
+/* Pushes the request object for `x`, with `strip` bytes of its path hidden (the plugin's base).
+ * The object is closed by bind_request_close(); after that reading from it raises.
+ */
+struct bind_request;
+struct bind_request *bind_request_push(lua_State *L, struct exchange *x, size_t strip);
+void bind_request_close(struct bind_request *request); /* NULL is fine */

@@ -1,0 +1,65 @@
+/* manifest.yaml → struct manifest: read, completely validated, with every problem told.
+ *
+ * Reads files of the plugin's folder and nothing else; runs no plugin code. A manifest is one
+ * allocation unit, reference counted: instances and the registry share it.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/err.h"
+#include "conf/problems.h"
+#include "conf/value.h"
+
+struct settings;
+
+struct manifest_menu {
+    const char *title, *icon, *path; /* icon may be NULL */
+    struct manifest_menu *items;
+    size_t item_count;
+};
+
+struct public_route {
+    const char *method; /* "GET", …; "" = every method */
+    const char *pattern;
+};
+
+struct manifest {
+    const char *dir;  /* the plugin's folder as found from the working directory */
+    const char *file; /* dir/manifest.yaml */
+    const char *name;
+    const char *version; /* NULL when absent */
+    const char *base;    /* NULL when absent */
+    bool enabled;
+    const char *entry;       /* path of the persistent code below dir ("plugin.lua"), or NULL */
+    const char *entrypoint;  /* worker or static entry below dir ("index.lua"), or NULL */
+    bool entrypoint_is_html;
+    const char *const *dependencies; /* NULL-terminated, never NULL */
+    const char *const *optional_dependencies;
+    const struct public_route *public_routes;
+    size_t public_route_count;
+    const struct manifest_menu *menus;
+    size_t menu_count;
+    bool critical;
+    size_t memory; /* bytes; 0 = the default */
+    bool jit;
+    const struct value *config; /* the `config:` block, a map, or NULL */
+    const struct value *root;   /* the whole document, a map */
+};
+
+/* Reads DIR/manifest.yaml or DIR/manifest.yml. Adds what it finds to `problems`; returns NULL
+ * only when there is nothing to show (no name could be read). A manifest with errors is returned
+ * so that name, base and version can be shown, but must not be loaded.
+ */
+struct manifest *manifest_read(const char *dir,
+                               const struct settings *settings,
+                               struct problems *problems);
+struct manifest *manifest_ref(struct manifest *manifest);
+void manifest_unref(struct manifest *manifest);
+
+/* Whether `dir` holds a manifest file. */
+bool manifest_exists(const char *dir);
+
+/* Metadata keys (name, version, base, …) are not passed to the plugin as its configuration. */
+bool manifest_is_metadata(const char *key);

@@ -1,0 +1,68 @@
+/* A VM: one LuaJIT state with its memory meter, its tasks and its ledger of open resources.
+ *
+ * Everything a VM allocates comes from its own mimalloc heap through a counting allocator; over
+ * `memory_limit` an allocation fails as a Lua error of that VM alone. vm_close() closes what is
+ * still on the ledger, then the state, then the heap. A VM belongs to one loop and one thread.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include <lua.h>
+
+#include "base/err.h"
+
+struct loop;
+struct task;
+struct vm;
+
+/* Something a VM opened through the runtime: a timer, a socket, a subscription. Embedded in the
+ * resource's own struct. `close` must free the resource and may not call Lua.
+ */
+struct resource {
+    const char *kind; /* "timer", for reports; static text */
+    char label[64];   /* what distinguishes it, e.g. "plugin.lua:12" */
+    void (*close)(struct resource *resource);
+    struct vm *vm;
+    struct resource *prev, *next;
+};
+
+struct vm_options {
+    const char *name; /* plugin name, copied */
+    const char *root; /* folder that `require` looks in first, copied; NULL: none */
+    size_t memory_limit;
+    bool jit;
+    bool strict_globals; /* assigning a global raises; else it warns once */
+    struct loop *loop;   /* NULL: nothing in this VM can wait */
+    void *host;          /* what bindings reach through vm_host() */
+    /* Opens the C halves of the Lua library (bind_open); called protected. */
+    int (*open)(lua_State *L);
+    /* Where an error goes that nobody waits for (timers, spawned tasks). */
+    void (*report)(struct vm *vm, const struct err *err);
+};
+
+struct vm *vm_new(const struct vm_options *options, struct err *err);
+void vm_close(struct vm *vm);
+
+struct vm *vm_of(lua_State *L); /* of any coroutine of the VM */
+lua_State *vm_main(struct vm *vm);
+struct loop *vm_loop(struct vm *vm);
+void *vm_host(struct vm *vm);
+const char *vm_name(const struct vm *vm);
+const char *vm_root(const struct vm *vm);
+size_t vm_memory(const struct vm *vm); /* bytes in use now */
+void vm_report(struct vm *vm, const struct err *err);
+
+void ledger_add(struct vm *vm, struct resource *resource);
+void ledger_remove(struct resource *resource); /* no-op if not on a ledger */
+size_t ledger_count(const struct vm *vm);
+const struct resource *ledger_first(const struct vm *vm); /* walk by ->next */
+/* Closes all of them, newest first. */
+void ledger_close(struct vm *vm);
+
+/* Turns the Lua error value at `index` of L into an err: message, file and line of the plugin's
+ * own code, code (a table error's `code` field, OUT_OF_MEMORY, else LUA_ERROR), and the traceback
+ * of `trace` (NULL: none). Protected: an error object that raises in __tostring is survived.
+ */
+void vm_error(lua_State *L, int index, lua_State *trace, struct err *err);
