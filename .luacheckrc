@@ -1,0 +1,14 @@
+std = "luajit"
+max_line_length = 110
+unused_args = false
+cache = false
+exclude_files = { "build*/**", "**/node_modules/**" }
+
+files["**/*_spec.lua"] = { std = "+busted" }
+files["spec/**"] = { std = "+busted" }
+-- Stubs declare functions that have no body.
+files["lua/buntime/_meta/**"] = { ignore = { "211", "212", "241" } }
+-- Plugins that are broken on purpose.
+files["spec/fixtures/**"] = { ignore = { "011", "1..", "211", "212", "511" } }
+-- What readies a VM replaces parts of the standard library.
+files["lua/buntime/boot.lua"] = { ignore = { "121", "122" } }

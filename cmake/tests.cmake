@@ -1,0 +1,99 @@
+# Every test is a file; none is listed here. ctest labels: unit, integration, plugin, fuzz, lint.
+
+set(root ${PROJECT_SOURCE_DIR})
+set(sanitizer_env
+  "ASAN_OPTIONS=abort_on_error=0:detect_stack_use_after_return=0:strict_string_checks=1"
+  "UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1")
+set(lua_path "LUA_PATH=./lua/?.lua\\;./lua/?/init.lua\\;./?.lua\\;\\;")
+find_program(BUSTED busted)
+
+# add_house_test(NAME label seconds COMMAND…), run in the source directory
+function(add_house_test name label seconds)
+  add_test(NAME ${name} COMMAND ${ARGN} WORKING_DIRECTORY ${root})
+  set_tests_properties(${name} PROPERTIES
+    LABELS ${label}
+    TIMEOUT ${seconds}
+    ENVIRONMENT "${sanitizer_env};${lua_path}")
+endfunction()
+
+# add_spec(NAME label seconds FILE [BINARY])
+function(add_spec name label seconds file)
+  if(NOT BUSTED)
+    return()
+  endif()
+  add_house_test(${name} ${label} ${seconds} ${LUAJIT} ${BUSTED} --output=TAP ${file})
+  if(ARGN)
+    set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "BUNTIME_BIN=${ARGN}")
+  endif()
+endfunction()
+
+# C units: spec/c/test_NAME.c
+file(GLOB unit_files CONFIGURE_DEPENDS ${root}/spec/c/test_*.c)
+foreach(file ${unit_files})
+  get_filename_component(name ${file} NAME_WE)
+  string(REGEX REPLACE "^test_" "" title ${name})
+  add_executable(${name} ${file})
+  set_target_properties(${name} PROPERTIES
+    ENABLE_EXPORTS ON
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/spec)
+  target_link_libraries(${name} PRIVATE runtime)
+  add_house_test(c/${title} unit 120 ${name})
+endforeach()
+
+# Lua units, and the support code's own
+file(GLOB spec_files CONFIGURE_DEPENDS RELATIVE ${root}
+  ${root}/spec/unit/*_spec.lua ${root}/spec/support/*_spec.lua)
+foreach(file ${spec_files})
+  get_filename_component(name ${file} NAME_WE)
+  string(REGEX REPLACE "_spec$" "" title ${name})
+  add_spec(lua/${title} unit 120 ${file})
+endforeach()
+
+# Integration: with this build's binary and, if given, with the release one as well
+file(GLOB spec_files CONFIGURE_DEPENDS RELATIVE ${root} ${root}/spec/integration/*_spec.lua)
+if(TARGET buntime)
+  foreach(file ${spec_files})
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX REPLACE "_spec$" "" title ${name})
+    add_spec(integration/${title} integration 180 ${file} $<TARGET_FILE:buntime>)
+    if(BUNTIME_RELEASE_BIN)
+      add_spec(integration/release/${title} integration 180 ${file} ${BUNTIME_RELEASE_BIN})
+    endif()
+  endforeach()
+
+  # The plugins that ship test themselves with the binary, as a plugin author would
+  file(GLOB plugin_dirs CONFIGURE_DEPENDS RELATIVE ${root} ${root}/plugins/*/*_spec.lua)
+  list(TRANSFORM plugin_dirs REPLACE "/[^/]*$" "")
+  list(REMOVE_DUPLICATES plugin_dirs)
+  foreach(dir ${plugin_dirs})
+    get_filename_component(title ${dir} NAME)
+    add_house_test(plugin/${title} plugin 60 $<TARGET_FILE:buntime> test ${dir})
+  endforeach()
+endif()
+
+# Fuzzers: spec/fuzz/fuzz_NAME.c. Without libFuzzer each replays its corpus, crashes included.
+file(GLOB fuzz_files CONFIGURE_DEPENDS ${root}/spec/fuzz/fuzz_*.c)
+foreach(file ${fuzz_files})
+  get_filename_component(name ${file} NAME_WE)
+  string(REGEX REPLACE "^fuzz_" "" title ${name})
+  add_executable(${name} ${file})
+  set_target_properties(${name} PROPERTIES
+    ENABLE_EXPORTS ON
+    RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/spec)
+  target_link_libraries(${name} PRIVATE runtime)
+  if(BUNTIME_FUZZ)
+    target_link_options(${name} PRIVATE -fsanitize=fuzzer)
+  else()
+    target_sources(${name} PRIVATE ${root}/cmake/fuzz_replay.c)
+    add_house_test(fuzz/${title} fuzz 120 ${name} ${root}/spec/fuzz/corpus/${title})
+  endif()
+endforeach()
+
+# Lints
+foreach(title layers functions stubs)
+  add_house_test(lint/${title} lint 60 ${LUAJIT} spec/lint/${title}.lua)
+endforeach()
+foreach(title format clang)
+  add_house_test(lint/${title} lint 300 sh spec/lint/${title}.sh)
+endforeach()
+add_house_test(lint/luacheck lint 120 luacheck -q --no-color lua plugins spec bench cmake)
