@@ -64,3 +64,11 @@ void task_cancel(struct task *task, const char *reason);
  */
 void tasks_cancel_all(struct vm *vm, const char *reason);
 unsigned tasks_open(const struct vm *vm);
+
+/* What a waiting coroutine yields, so that the library's coroutine functions can tell it from a
+ * value that plugin code yields.
+ */
+void *task_wait_token(void);
+
+/* Frees the pooled coroutines; for vm_close(). */
+void tasks_free(struct vm *vm);

@@ -1,0 +1,258 @@
+#include "vm/vm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+#include <luajit.h>
+#include <lualib.h>
+
+#include "base/mem.h"
+#include "vm/call.h"
+#include "vm/library.h"
+#include "vm/task.h"
+#include "vm/vm_impl.h"
+
+/* Above three quarters of its budget a VM collects all the time instead of waiting until garbage
+ * has doubled its size: LuaJIT itself never collects because an allocation failed.
+ */
+static void press(struct vm *vm)
+{
+    if (vm->L)
+        lua_gc(vm->L, LUA_GCRESTART, 0);
+}
+
+static void *allocate(void *arg, void *block, size_t old, size_t size)
+{
+    struct vm *vm = arg;
+    const size_t used = vm->used - (block ? old : 0) + size;
+    void *moved;
+
+    if (size == 0) {
+        vm->used = used;
+        mi_free(block);
+        return NULL;
+    }
+    if (used > vm->soft && size > old) {
+        if (vm->enforced && used > vm->limit)
+            return NULL;
+        press(vm);
+    }
+    moved = block ? mi_heap_realloc(vm->heap, block, size) : mi_heap_malloc(vm->heap, size);
+    if (moved)
+        vm->used = used;
+    return moved;
+}
+
+struct vm *vm_of(lua_State *L)
+{
+    void *arg;
+
+    lua_getallocf(L, &arg);
+    return arg;
+}
+
+struct vm_entry vm_enter(struct vm *vm, lua_State *L)
+{
+    const struct vm_entry entry = {vm->enforced};
+
+    (void)L;
+    vm->enforced = true;
+    return entry;
+}
+
+void vm_leave(struct vm *vm, struct vm_entry entry)
+{
+    vm->enforced = entry.enforced;
+}
+
+/* Remembers the traceback of a coroutine that failed inside another, for when its error ends the
+ * task: note(coroutine, error).
+ */
+static int note(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    lua_State *co = lua_tothread(L, 1);
+    const char *message = lua_tostring(L, 2);
+
+    free(vm->inner_trace);
+    free(vm->inner_message);
+    vm->inner_trace = vm->inner_message = NULL;
+    if (!co || !message)
+        return 0;
+    luaL_traceback(L, co, NULL, 0);
+    vm->inner_trace = mem_copy(lua_tostring(L, -1));
+    vm->inner_message = mem_copy(message);
+    return 0;
+}
+
+static int is_task_root(lua_State *L)
+{
+    struct task *task = task_current(L);
+
+    lua_pushboolean(L, task && task_state(task) == L);
+    return 1;
+}
+
+static void push_boot_options(lua_State *L, const struct vm *vm)
+{
+    lua_newtable(L);
+    lua_pushstring(L, vm->root);
+    lua_setfield(L, -2, "root");
+    lua_pushboolean(L, vm->options.strict_globals);
+    lua_setfield(L, -2, "strict");
+    lua_pushcfunction(L, library_loader);
+    lua_setfield(L, -2, "library");
+    lua_pushcfunction(L, note);
+    lua_setfield(L, -2, "note");
+    lua_pushcfunction(L, is_task_root);
+    lua_setfield(L, -2, "is_task_root");
+    lua_pushlightuserdata(L, task_wait_token());
+    lua_setfield(L, -2, "wait_token");
+}
+
+static int open_state(lua_State *L, void *arg)
+{
+    struct vm *vm = arg;
+
+    luaL_openlibs(L);
+    if (vm->options.open) {
+        lua_pushcfunction(L, vm->options.open);
+        lua_call(L, 0, 0);
+    }
+    lua_pushcfunction(L, library_loader);
+    lua_pushliteral(L, "buntime.boot");
+    lua_call(L, 1, 1); /* chunk */
+    if (!lua_isfunction(L, -1))
+        return luaL_error(L, "the library module buntime.boot is missing");
+    push_boot_options(L, vm);
+    lua_call(L, 1, 0);
+    return 0;
+}
+
+static bool open_vm(struct vm *vm, struct err *err)
+{
+    if (!vm->heap || !(vm->L = lua_newstate(allocate, vm)))
+        return err_set(err, "OUT_OF_MEMORY", "no memory for a Lua state");
+    if (!vm->options.jit)
+        luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    lua_pushcfunction(vm->L, vm_trampoline);
+    vm->trampoline = luaL_ref(vm->L, LUA_REGISTRYINDEX);
+    return vm_protect(vm->L, open_state, vm, 0, err);
+}
+
+struct vm *vm_new(const struct vm_options *options, struct err *err)
+{
+    struct vm *vm = mem_alloc(sizeof(*vm));
+
+    vm->options = *options;
+    vm->name = mem_copy(options->name);
+    vm->root = mem_copy(options->root);
+    vm->limit = options->memory_limit ? options->memory_limit : (size_t)128 << 20;
+    vm->soft = vm->limit / 4 * 3;
+    vm->heap = mi_heap_new();
+    if (open_vm(vm, err))
+        return vm;
+    vm_close(vm);
+    return NULL;
+}
+
+void vm_close(struct vm *vm)
+{
+    if (!vm)
+        return;
+    tasks_cancel_all(vm, "the plugin was unloaded");
+    ledger_close(vm);
+    tasks_free(vm);
+    if (vm->L)
+        lua_close(vm->L);
+    if (vm->heap)
+        mi_heap_destroy(vm->heap);
+    free(vm->inner_trace);
+    free(vm->inner_message);
+    free(vm->name);
+    free(vm->root);
+    free(vm);
+}
+
+lua_State *vm_main(struct vm *vm)
+{
+    return vm->L;
+}
+
+struct loop *vm_loop(struct vm *vm)
+{
+    return vm->options.loop;
+}
+
+void *vm_host(struct vm *vm)
+{
+    return vm->options.host;
+}
+
+const char *vm_name(const struct vm *vm)
+{
+    return vm->name;
+}
+
+const char *vm_root(const struct vm *vm)
+{
+    return vm->root;
+}
+
+size_t vm_memory(const struct vm *vm)
+{
+    return vm->used;
+}
+
+void vm_report(struct vm *vm, const struct err *err)
+{
+    if (vm->options.report)
+        vm->options.report(vm, err);
+}
+
+/* --- ledger --- */
+
+void ledger_add(struct vm *vm, struct resource *resource)
+{
+    resource->vm = vm;
+    resource->prev = NULL;
+    resource->next = vm->ledger;
+    if (vm->ledger)
+        vm->ledger->prev = resource;
+    vm->ledger = resource;
+    vm->ledger_len++;
+}
+
+void ledger_remove(struct resource *resource)
+{
+    if (!resource->vm)
+        return;
+    if (resource->prev)
+        resource->prev->next = resource->next;
+    else
+        resource->vm->ledger = resource->next;
+    if (resource->next)
+        resource->next->prev = resource->prev;
+    resource->vm->ledger_len--;
+    resource->vm = NULL;
+}
+
+size_t ledger_count(const struct vm *vm)
+{
+    return vm->ledger_len;
+}
+
+const struct resource *ledger_first(const struct vm *vm)
+{
+    return vm->ledger;
+}
+
+void ledger_close(struct vm *vm)
+{
+    while (vm->ledger) {
+        struct resource *resource = vm->ledger;
+        ledger_remove(resource);
+        resource->close(resource);
+    }
+}
