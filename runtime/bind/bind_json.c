@@ -1,0 +1,250 @@
+/* buntime.core.json: the module, and the codec that both directions share. */
+#include <stdio.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "bind/bind.h"
+#include "bind/json.h"
+#include "bind/json_codec.h"
+
+enum {
+    BUFFER_FIRST = 1024,
+    BUFFER_KEPT = 64 * 1024, /* larger ones are given back */
+    KEY_SHOWN = 40,          /* bytes of a key in a path */
+};
+
+const char json_empty_array = 0;
+static const char codec_key = 0;
+
+/* --- the codec --- */
+
+struct json_codec *json_codec(lua_State *L)
+{
+    struct json_codec *codec;
+
+    lua_pushlightuserdata(L, (void *)&codec_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    codec = lua_touserdata(L, -1);
+    lua_pop(L, 1);
+    return codec;
+}
+
+void json_codec_grow(lua_State *L, struct json_codec *codec, size_t cap)
+{
+    char *data;
+
+    if (cap < BUFFER_FIRST)
+        cap = BUFFER_FIRST;
+    data = codec->alloc(codec->alloc_data, codec->data, codec->cap, cap);
+    if (!data)
+        luaL_error(L, "not enough memory");
+    codec->data = data;
+    codec->cap = cap;
+}
+
+static void release(struct json_codec *codec)
+{
+    if (codec->data)
+        codec->alloc(codec->alloc_data, codec->data, codec->cap, 0);
+    codec->data = NULL;
+    codec->cap = 0;
+}
+
+void json_codec_trim(struct json_codec *codec)
+{
+    if (codec->cap > BUFFER_KEPT)
+        release(codec);
+}
+
+static int codec_collect(lua_State *L)
+{
+    struct json_codec *codec = lua_touserdata(L, 1);
+
+    release(codec);
+    freelocale(codec->c_locale);
+    return 0;
+}
+
+/* codec -- codec */
+static void codec_register(lua_State *L)
+{
+    lua_newtable(L); /* codec mt */
+    lua_pushcfunction(L, codec_collect);
+    lua_setfield(L, -2, "__gc");
+    lua_setmetatable(L, -2); /* codec */
+    lua_pushlightuserdata(L, (void *)&codec_key);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void codec_new(lua_State *L)
+{
+    struct json_codec *codec = lua_newuserdata(L, sizeof(*codec)); /* codec */
+
+    *codec = (struct json_codec){.data = NULL};
+    codec->alloc = lua_getallocf(L, &codec->alloc_data);
+    luaL_newmetatable(L, JSON_ARRAY_TYPE); /* codec mark */
+    codec->array_mark = lua_topointer(L, -1);
+    codec->array_ref = luaL_ref(L, LUA_REGISTRYINDEX); /* codec */
+    codec_register(L);
+    /* Last, as nothing but the collector frees it. For "C" libc has a static one. */
+    codec->c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
+    lua_pop(L, 1); /* - */
+}
+
+/* --- paths --- */
+
+static void path_add(struct json_path *path, const char *text, size_t len)
+{
+    const size_t room = sizeof(path->text) - path->len - sizeof("...: ");
+
+    if (path->full)
+        return;
+    if (len > room) {
+        memcpy(path->text + path->len, "...", sizeof("..."));
+        path->len += strlen("...");
+        path->full = true;
+        return;
+    }
+    memcpy(path->text + path->len, text, len);
+    path->len += len;
+    path->text[path->len] = '\0';
+}
+
+static bool is_name(const char *key, size_t len)
+{
+    if (len == 0 || len > KEY_SHOWN || (*key >= '0' && *key <= '9'))
+        return false;
+    for (size_t i = 0; i < len; i++) {
+        const char c = key[i];
+        if (!((c | 32) >= 'a' && (c | 32) <= 'z') && !(c >= '0' && c <= '9') && c != '_')
+            return false;
+    }
+    return true;
+}
+
+/* What is not printable ASCII is shown as \xNN, so that a message is always good UTF-8. */
+void json_path_key(struct json_path *path, const char *key, size_t len)
+{
+    char text[4 * KEY_SHOWN + 16];
+    size_t at = 0;
+
+    if (is_name(key, len)) {
+        at = (size_t)snprintf(text, sizeof(text), "%s%.*s", path->len ? "." : "", (int)len, key);
+        path_add(path, text, at);
+        return;
+    }
+    at = (size_t)snprintf(text, sizeof(text), "[\"");
+    for (size_t i = 0; i < len && i < KEY_SHOWN; i++) {
+        const unsigned char c = (unsigned char)key[i];
+        const bool plain = c >= 0x20 && c < 0x7F && c != '"' && c != '\\';
+        at += (size_t)snprintf(text + at, sizeof(text) - at, plain ? "%c" : "\\x%02x", c);
+    }
+    at += (size_t)snprintf(text + at, sizeof(text) - at, "%s\"]", len > KEY_SHOWN ? "..." : "");
+    path_add(path, text, at);
+}
+
+void json_path_index(struct json_path *path, double index)
+{
+    char text[40];
+    const int len = snprintf(text, sizeof(text), "[%.14g]", index);
+
+    path_add(path, text, (size_t)len);
+}
+
+const char *json_path_prefix(struct json_path *path)
+{
+    if (path->len == 0)
+        return "";
+    memcpy(path->text + path->len, ": ", sizeof(": "));
+    return path->text;
+}
+
+/* --- the module --- */
+
+void json_mark_array(lua_State *L, int index)
+{
+    const struct json_codec *codec = json_codec(L);
+
+    lua_pushvalue(L, index);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, codec->array_ref);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+}
+
+bool json_is_array(lua_State *L, int index)
+{
+    bool marked;
+
+    if (lua_type(L, index) != LUA_TTABLE || !lua_getmetatable(L, index))
+        return false;
+    marked = lua_topointer(L, -1) == json_codec(L)->array_mark;
+    lua_pop(L, 1);
+    return marked;
+}
+
+/* encode(value) -> text */
+static int encode(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    json_encode_value(L, 1);
+    return 1;
+}
+
+/* decode(text) -> value | nil, message, code */
+static int decode(lua_State *L)
+{
+    struct str text;
+
+    luaL_checktype(L, 1, LUA_TSTRING);
+    text.at = lua_tolstring(L, 1, &text.len);
+    if (json_decode_value(L, text))
+        return 1;
+    lua_pushnil(L);
+    lua_insert(L, -2); /* nil message */
+    lua_pushliteral(L, "INVALID_JSON");
+    return 3;
+}
+
+/* array(table?) -> the table, marked */
+static int array(lua_State *L)
+{
+    lua_settop(L, 1);
+    if (lua_isnil(L, 1)) {
+        lua_newtable(L);
+        lua_replace(L, 1);
+    }
+    luaL_checktype(L, 1, LUA_TTABLE);
+    if (lua_getmetatable(L, 1)) {
+        lua_pop(L, 1);
+        luaL_argcheck(L, json_is_array(L, 1), 1, "the table has a metatable of its own");
+    }
+    json_mark_array(L, 1);
+    return 1;
+}
+
+/* is_array(value) -> whether it is marked */
+static int is_array(lua_State *L)
+{
+    luaL_checkany(L, 1);
+    lua_pushboolean(L, json_is_array(L, 1));
+    return 1;
+}
+
+static const luaL_Reg functions[] = {
+    {"encode", encode}, {"decode", decode}, {"array", array}, {"is_array", is_array}, {NULL, NULL},
+};
+
+int bind_json_open(lua_State *L)
+{
+    if (!json_codec(L))
+        codec_new(L);
+    lua_newtable(L);
+    luaL_register(L, NULL, functions);
+    lua_pushlightuserdata(L, NULL);
+    lua_setfield(L, -2, "null");
+    lua_pushlightuserdata(L, (void *)&json_empty_array);
+    lua_setfield(L, -2, "empty_array");
+    return 1;
+}

@@ -1,0 +1,548 @@
+#include "bind/json.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#include "bind/json_codec.h"
+
+enum {
+    NUMBER_MAX = 32,   /* longest text of a number, with room to spare */
+    LUA_TCDATA = 10,   /* LuaJIT's, not in its headers */
+    STACK_STEP = 16,   /* levels between two lua_checkstack() */
+    SLOTS_A_LEVEL = 4, /* key, value, and two to work with */
+};
+
+/* The value being written is on top of the stack. Above `base`, which is the root value, come a
+ * key and a value for each table that is open: the path, when something is wrong.
+ */
+struct writer {
+    lua_State *L;
+    struct json_codec *codec;
+    char *at, *end; /* in the codec's buffer */
+    int base;
+    int depth; /* tables open */
+    const void *open[JSON_DEPTH_MAX + 1];
+};
+
+static void write_value(struct writer *w);
+
+/* --- errors --- */
+
+static void path_of(const struct writer *w, int levels, struct json_path *path)
+{
+    for (int i = 0; i < levels && !path->full; i++) {
+        const int key = w->base + 1 + 2 * i;
+
+        if (lua_type(w->L, key) == LUA_TSTRING) {
+            size_t len;
+            const char *text = lua_tolstring(w->L, key, &len);
+            json_path_key(path, text, len);
+        } else {
+            json_path_index(path, lua_tonumber(w->L, key));
+        }
+    }
+}
+
+/* Raises about the value that `levels` keys lead to. */
+__attribute__((noreturn, format(printf, 3, 4))) static void
+fail(struct writer *w, int levels, const char *fmt, ...)
+{
+    struct json_path path = {.len = 0};
+    char text[160];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    path_of(w, levels, &path);
+    luaL_error(w->L, "json.encode: %s%s", json_path_prefix(&path), text);
+    abort(); /* not reached */
+}
+
+/* Raises about the table that is open. */
+#define FAIL_TABLE(w, ...) fail((w), (w)->depth - 1, __VA_ARGS__)
+
+/* --- bytes --- */
+
+static void grow(struct writer *w, size_t more)
+{
+    const size_t used = (size_t)(w->at - w->codec->data);
+    size_t cap = w->codec->cap * 2;
+
+    if (cap < used + more)
+        cap = used + more;
+    json_codec_grow(w->L, w->codec, cap);
+    w->at = w->codec->data + used;
+    w->end = w->codec->data + w->codec->cap;
+}
+
+static inline void need(struct writer *w, size_t more)
+{
+    if ((size_t)(w->end - w->at) < more)
+        grow(w, more);
+}
+
+static inline void put(struct writer *w, char c)
+{
+    need(w, 1);
+    *w->at++ = c;
+}
+
+static inline void put_text(struct writer *w, const char *text, size_t len)
+{
+    need(w, len);
+    memcpy(w->at, text, len);
+    w->at += len;
+}
+
+/* --- strings --- */
+
+static void put_escape(struct writer *w, unsigned char c)
+{
+    static const char hex[] = "0123456789abcdef";
+    static const char shorts[0x20] = {
+        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
+
+    *w->at++ = '\\';
+    if (c == '"' || c == '\\') {
+        *w->at++ = (char)c;
+    } else if (shorts[c]) {
+        *w->at++ = shorts[c];
+    } else {
+        memcpy(w->at, "u00", 3);
+        w->at[3] = hex[c >> 4];
+        w->at[4] = hex[c & 15];
+        w->at += 5;
+    }
+}
+
+/* Writes the one character at `s` that is not plain and returns its length; 0: not UTF-8. */
+static size_t put_special(struct writer *w, const char *s, const char *end)
+{
+    size_t len;
+
+    need(w, 6 + (size_t)(end - s)); /* the escape, and all that may follow it unescaped */
+    if ((unsigned char)*s < 0x80) {
+        put_escape(w, (unsigned char)*s);
+        return 1;
+    }
+    len = json_utf8(s, end);
+    memcpy(w->at, s, len);
+    w->at += len;
+    return len;
+}
+
+/* Copies eight bytes at a time, then single ones. There is always room for the rest of the
+ * string, a word's overhang and the closing quote. False: not UTF-8.
+ */
+static bool write_string(struct writer *w, const char *s, size_t len)
+{
+    const char *end = s + len;
+
+    need(w, len + 2 + sizeof(uint64_t));
+    *w->at++ = '"';
+    while (s < end) {
+        size_t special;
+
+        while ((size_t)(end - s) >= sizeof(uint64_t)) {
+            uint64_t word, marks;
+            size_t plain;
+
+            memcpy(&word, s, sizeof(word));
+            memcpy(w->at, &word, sizeof(word));
+            marks = json_marks(word);
+            plain = marks ? json_plain(marks) : sizeof(word);
+            s += plain;
+            w->at += plain;
+            if (marks)
+                break;
+        }
+        while (s < end && json_is_plain((unsigned char)*s))
+            *w->at++ = *s++;
+        if (s == end)
+            break;
+        special = put_special(w, s, end);
+        if (!special)
+            return false;
+        s += special;
+        need(w, (size_t)(end - s) + 2 + sizeof(uint64_t));
+    }
+    need(w, 1);
+    *w->at++ = '"';
+    return true;
+}
+
+/* --- numbers --- */
+
+static size_t format_unsigned(char *out, uint64_t n)
+{
+    char digits[24];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + n % 10);
+        n /= 10;
+    } while (n);
+    memcpy(out, digits + at, sizeof(digits) - at);
+    return sizeof(digits) - at;
+}
+
+/* Most numbers people write have few decimals: `d` is m / 10^k with m below 2^53, and that
+ * division, being correctly rounded, gives `d` back. The first k that does is the shortest text.
+ * Returns 0 when there is none with up to 15 digits.
+ */
+static size_t format_decimal(char *out, double d)
+{
+    double scale = 1;
+    uint64_t m, power = 1;
+    size_t len;
+    unsigned k = 0;
+
+    if (d < 1e-4 || d >= 1e15)
+        return 0;
+    do {
+        if (d * scale * 10 >= 1e15)
+            return 0;
+        scale *= 10;
+        power *= 10;
+        k++;
+        m = (uint64_t)(d * scale + 0.5);
+    } while ((double)m / scale != d);
+
+    len = format_unsigned(out, m / power);
+    out[len++] = '.';
+    m %= power;
+    for (unsigned i = k; i-- > 0; m /= 10)
+        out[len + i] = (char)('0' + m % 10);
+    return len + k;
+}
+
+/* The fewest digits that read back as the same double; 17 always do. */
+static size_t format_digits(const struct json_codec *codec, char *out, double d)
+{
+    const locale_t old = uselocale(codec->c_locale);
+    int len = 0;
+
+    for (int digits = 15; digits <= 17; digits++) {
+        len = snprintf(out, NUMBER_MAX, "%.*g", digits, d);
+        if (strtod(out, NULL) == d)
+            break;
+    }
+    uselocale(old);
+    return (size_t)len;
+}
+
+/* `d` is finite. */
+static size_t format_number(const struct json_codec *codec, char *out, double d)
+{
+    size_t sign = 0, len;
+
+    if (signbit(d)) {
+        *out++ = '-';
+        d = -d;
+        sign = 1;
+    }
+    if (d <= 9007199254740992.0 && d == (double)(uint64_t)d)
+        return sign + format_unsigned(out, (uint64_t)d);
+    len = format_decimal(out, d);
+    return sign + (len ? len : format_digits(codec, out, d));
+}
+
+static void write_number(struct writer *w, double d)
+{
+    if (!isfinite(d))
+        fail(w, w->depth, isnan(d) ? "number is NaN" : "number is infinite");
+    need(w, NUMBER_MAX);
+    w->at += format_number(w->codec, w->at, d);
+}
+
+/* 64-bit integers of the FFI. Their __tostring gives "42LL" or "42ULL"; whatever else it gives
+ * is not a number. A __tostring of the plugin's own may run here, hence the count.
+ */
+static void write_cdata(struct writer *w)
+{
+    const unsigned call = w->codec->calls;
+    const char *text, *digits;
+    size_t len;
+
+    if (!luaL_callmeta(w->L, -1, "__tostring") || lua_type(w->L, -1) != LUA_TSTRING)
+        fail(w, w->depth, "cannot encode a cdata");
+    if (w->codec->calls != call)
+        fail(w, w->depth, "its __tostring called json.encode");
+    text = lua_tostring(w->L, -1);
+    digits = text + (*text == '-');
+    len = strspn(digits, "0123456789");
+    if (len == 0 || (strcmp(digits + len, "LL") != 0 && strcmp(digits + len, "ULL") != 0))
+        fail(w, w->depth, "cannot encode a cdata");
+    put_text(w, text, (size_t)(digits - text) + len);
+    lua_pop(w->L, 1);
+}
+
+/* --- tables --- */
+
+static bool is_marked(const struct writer *w)
+{
+    bool marked;
+
+    if (!lua_getmetatable(w->L, -1))
+        return false;
+    marked = lua_topointer(w->L, -1) == w->codec->array_mark;
+    lua_pop(w->L, 1);
+    return marked;
+}
+
+/* A table inside itself is met again at the latest one round after the depth has passed a power
+ * of two, so comparing with the table at that depth finds every cycle at the cost of one look.
+ */
+static void enter(struct writer *w)
+{
+    const void *table = lua_topointer(w->L, -1);
+
+    w->depth++;
+    if (w->depth > JSON_DEPTH_MAX)
+        FAIL_TABLE(w, "nested deeper than %d", JSON_DEPTH_MAX);
+    w->open[w->depth] = table;
+    if (w->depth > 1) {
+        const int power = 1 << (31 - __builtin_clz((unsigned)w->depth - 1));
+        if (table == w->open[power])
+            FAIL_TABLE(w, "the table contains itself");
+    }
+    if (w->depth % STACK_STEP == 1 && !lua_checkstack(w->L, (STACK_STEP + 1) * SLOTS_A_LEVEL))
+        FAIL_TABLE(w, "nested too deep for the stack that is left");
+}
+
+/* table key value: the key does not go with the keys before it. */
+__attribute__((noreturn)) static void fail_key(struct writer *w, bool marked)
+{
+    const int type = lua_type(w->L, -2);
+
+    if (type != LUA_TSTRING && type != LUA_TNUMBER)
+        FAIL_TABLE(w, "a key is a %s", lua_typename(w->L, type));
+    if (marked)
+        FAIL_TABLE(w, "an array has the key \"%.40s\"", lua_tostring(w->L, -2));
+    FAIL_TABLE(w, "mixed keys: the table has strings and numbers");
+}
+
+/* table key value: the first or next entry of an object. */
+static void write_entry(struct writer *w, bool first)
+{
+    size_t len;
+    const char *key;
+
+    if (lua_type(w->L, -2) != LUA_TSTRING)
+        fail_key(w, false);
+    key = lua_tolstring(w->L, -2, &len);
+    if (!first)
+        put(w, ',');
+    if (!write_string(w, key, len))
+        fail(w, w->depth, "the key is not valid UTF-8");
+    put(w, ':');
+    write_value(w);
+    lua_pop(w->L, 1); /* table key */
+}
+
+static void write_object(struct writer *w)
+{
+    bool first = true;
+
+    put(w, '{');
+    do {
+        write_entry(w, first);
+        first = false;
+    } while (lua_next(w->L, -2)); /* table key value */
+    put(w, '}');
+}
+
+/* What the keys of a table are that is no plain list. */
+struct keys {
+    double count, max;
+    bool has_first; /* 1 is one of them */
+    bool whole;     /* all are integers from 1 */
+};
+
+/* table -- table */
+static struct keys look_at_keys(struct writer *w, bool marked)
+{
+    struct keys keys = {.whole = true};
+
+    for (lua_pushnil(w->L); lua_next(w->L, -2); lua_pop(w->L, 1)) {
+        double n;
+
+        if (lua_type(w->L, -2) != LUA_TNUMBER)
+            fail_key(w, marked);
+        n = lua_tonumber(w->L, -2);
+        keys.count++;
+        keys.max = n > keys.max ? n : keys.max;
+        keys.has_first |= n == 1;
+        keys.whole &= n >= 1 && n == floor(n);
+    }
+    return keys;
+}
+
+/* Numbers that are not 1..n are names: `{"2024":…}`. table -- table */
+static void write_numbered(struct writer *w)
+{
+    bool first = true;
+
+    put(w, '{');
+    for (lua_pushnil(w->L); lua_next(w->L, -2); lua_pop(w->L, 1)) {
+        const double n = lua_tonumber(w->L, -2);
+
+        if (isinf(n))
+            FAIL_TABLE(w, "a key is infinite");
+        need(w, NUMBER_MAX + 4);
+        if (!first)
+            *w->at++ = ',';
+        *w->at++ = '"';
+        w->at += format_number(w->codec, w->at, n);
+        *w->at++ = '"';
+        *w->at++ = ':';
+        write_value(w);
+        first = false;
+    }
+    put(w, '}');
+}
+
+/* The entries did not come as 1, 2, 3…: the first `done` did and are written. The table may
+ * still be a list, kept in Lua's hash part. table key value -- table
+ */
+static void write_unordered(struct writer *w, int done, bool marked)
+{
+    struct keys keys;
+
+    lua_pop(w->L, 2);
+    keys = look_at_keys(w, marked);
+    if (keys.whole && keys.count == keys.max) {
+        for (int i = done + 1; i <= (int)keys.max; i++) {
+            if (i > 1)
+                put(w, ',');
+            lua_pushinteger(w->L, i); /* the path needs it */
+            lua_rawgeti(w->L, -2, i);
+            write_value(w);
+            lua_pop(w->L, 2);
+        }
+        put(w, ']');
+        return;
+    }
+    if (keys.has_first || marked)
+        FAIL_TABLE(w, "sparse array: %.0f elements, but the last index is %.14g", keys.count,
+                   keys.max);
+    w->at--; /* the bracket */
+    write_numbered(w);
+}
+
+/* table key value -- table */
+static void write_list(struct writer *w, bool marked)
+{
+    int i = 0;
+
+    put(w, '[');
+    do {
+        if (lua_type(w->L, -2) != LUA_TNUMBER || lua_tonumber(w->L, -2) != i + 1) {
+            write_unordered(w, i, marked);
+            return;
+        }
+        if (i++ > 0)
+            put(w, ',');
+        write_value(w);
+        lua_pop(w->L, 1);
+    } while (lua_next(w->L, -2));
+    put(w, ']');
+}
+
+static void write_table(struct writer *w)
+{
+    const bool marked = is_marked(w);
+
+    enter(w);
+    lua_pushnil(w->L);
+    if (!lua_next(w->L, -2))
+        put_text(w, marked ? "[]" : "{}", 2);
+    else if (marked || lua_type(w->L, -2) == LUA_TNUMBER)
+        write_list(w, marked);
+    else
+        write_object(w);
+    w->depth--;
+}
+
+/* --- values --- */
+
+static void write_light(struct writer *w)
+{
+    const void *value = lua_touserdata(w->L, -1);
+
+    if (!value)
+        put_text(w, "null", 4);
+    else if (value == &json_empty_array)
+        put_text(w, "[]", 2);
+    else
+        fail(w, w->depth, "cannot encode a userdata");
+}
+
+static void write_value(struct writer *w)
+{
+    size_t len;
+    const char *text;
+
+    switch (lua_type(w->L, -1)) {
+    case LUA_TSTRING:
+        text = lua_tolstring(w->L, -1, &len);
+        if (!write_string(w, text, len))
+            fail(w, w->depth, "string is not valid UTF-8");
+        break;
+    case LUA_TNUMBER:
+        write_number(w, lua_tonumber(w->L, -1));
+        break;
+    case LUA_TTABLE:
+        write_table(w);
+        break;
+    case LUA_TBOOLEAN:
+        if (lua_toboolean(w->L, -1))
+            put_text(w, "true", 4);
+        else
+            put_text(w, "false", 5);
+        break;
+    case LUA_TNIL:
+        put_text(w, "null", 4);
+        break;
+    case LUA_TLIGHTUSERDATA:
+        write_light(w);
+        break;
+    case LUA_TCDATA:
+        write_cdata(w);
+        break;
+    default:
+        fail(w, w->depth, "cannot encode a %s", luaL_typename(w->L, -1));
+    }
+}
+
+struct str json_encode(lua_State *L, int index)
+{
+    struct writer w; /* not cleared: `open` is 8 KB, and only what is open is read */
+
+    luaL_checkstack(L, 2 * SLOTS_A_LEVEL, "json.encode");
+    w.L = L;
+    w.codec = json_codec(L);
+    json_codec_trim(w.codec);
+    w.codec->calls++;
+    w.at = w.codec->data;
+    w.end = w.codec->data + w.codec->cap;
+    w.depth = 0;
+    lua_pushvalue(L, index);
+    w.base = lua_gettop(L);
+    write_value(&w);
+    lua_pop(L, 1);
+    return (struct str){w.codec->data, (size_t)(w.at - w.codec->data)};
+}
+
+void json_encode_value(lua_State *L, int index)
+{
+    const struct str text = json_encode(L, index);
+
+    lua_pushlstring(L, text.at, text.len);
+}
