@@ -1,0 +1,113 @@
+/* All plugins: a record for each folder on disk, the current generation, the services, and the
+ * reload that is running.
+ *
+ * Owns the records, the services and one reference of the current generation. Logs nothing: what
+ * happens is told through the callbacks of `struct plugins_options`.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <lua.h>
+
+#include "base/err.h"
+#include "base/log.h"
+#include "plugin/digest.h"
+#include "plugin/faults.h"
+
+struct env_source;
+struct generation;
+struct instance;
+struct loop;
+struct manifest;
+struct plugins;
+struct settings;
+
+enum plugin_status {
+    PLUGIN_LOADED,
+    PLUGIN_UNCHANGED,
+    PLUGIN_KEPT_OLD,
+    PLUGIN_FAILED,
+    PLUGIN_SKIPPED,
+    PLUGIN_DISABLED,
+    PLUGIN_REMOVED,
+};
+
+const char *plugin_status_name(enum plugin_status status);
+
+/* What is known of one plugin folder. */
+struct plugin {
+    char *dir;
+    char *name;    /* the manifest's, or the folder's while there is none */
+    char *version; /* NULL when unknown */
+    char *base;    /* NULL when there is none */
+    bool builtin;
+    bool enabled;
+    struct manifest *manifest; /* as last read; NULL when it could not be */
+    char digest[DIGEST_TEXT];
+    enum plugin_status status; /* of the last reload that concerned it */
+    struct err *err;           /* why it is kept_old, failed or skipped; else NULL */
+    struct instance *live;     /* in the current generation, or NULL */
+    struct faults faults;
+    uint64_t requests, errors;
+    struct plugin *next; /* in discovery order */
+};
+
+struct plugins_options {
+    struct loop *loop;
+    const struct settings *settings;
+    const struct env_source *env;
+    int (*open)(lua_State *L); /* bind_open */
+    void *app;
+    /* A plugin's error, already kept in its record. */
+    void (*on_fault)(void *app,
+                     const struct instance *instance,
+                     const struct err *err,
+                     const char *phase,
+                     const char *request_id);
+    void (*on_notice)(void *app, enum log_level level, const char *plugin, const char *message);
+    /* `instance` has to go now: end the requests that are in it. */
+    void (*cut)(void *app, struct instance *instance);
+    /* After a swap, and for the instances that are new in it. */
+    void (*on_swap)(void *app, struct generation *generation);
+    void (*on_live)(void *app, struct instance *instance);
+    /* Before each reload reads anything: e.g. to read RUNTIME_ENV_FILE again. */
+    void (*before_reload)(void *app);
+};
+
+struct plugins *plugins_new(const struct plugins_options *options);
+void plugins_free(struct plugins *plugins); /* what still lives is closed without onShutdown */
+
+struct generation *plugins_generation(struct plugins *plugins); /* NULL before the first */
+struct plugin *plugins_first(struct plugins *plugins);          /* walk by ->next */
+struct plugin *plugins_find(struct plugins *plugins, const char *name);
+
+const struct settings *plugins_settings(const struct plugins *plugins);
+struct loop *plugins_loop(const struct plugins *plugins);
+int (*plugins_open(const struct plugins *plugins))(lua_State *L);
+
+/* onShutdown of every live instance in reverse load order, each with an equal share of what is
+ * left of `timeout_ms`; then `done`.
+ */
+void plugins_shutdown(struct plugins *plugins,
+                      uint64_t timeout_ms,
+                      void (*done)(void *arg),
+                      void *arg);
+
+/* Keeps and tells an error of `instance`. */
+void plugins_fault(struct instance *instance,
+                   const struct err *err,
+                   const char *phase,
+                   const char *request_id);
+
+/* --- for plugin/ itself --- */
+void plugins_notice(struct plugins *plugins,
+                    enum log_level level,
+                    const char *plugin,
+                    const char *fmt,
+                    ...) PRINTF_LIKE(4, 5);
+void plugins_leak(struct instance *instance, const char *kind, const char *label);
+void plugins_drained(struct plugins *plugins, struct instance *instance);
+void plugins_call_done(struct instance *instance); /* a service call has ended */

@@ -1,0 +1,51 @@
+/* Reloading: read everything anew, build beside what is live, swap in one step, drain the rest.
+ *
+ * Reloads are serialised: one waits for the other, and one that asks for the same as a waiting
+ * one joins it. Nothing before the swap touches what is live; nothing after it can fail.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "plugin/plugins.h"
+
+struct reload_options {
+    bool changed; /* only what changed, and what is new or gone */
+    bool strict;  /* any failure: nothing is swapped */
+    bool dry_run; /* validate, compile, resolve; run no plugin code, swap nothing */
+    const char *only; /* just the plugin of that name; NULL: all */
+};
+
+/* One plugin of the answer. Borrowed, valid during the callback. */
+struct reload_item {
+    const char *name, *path, *version, *base; /* version, base may be NULL */
+    enum plugin_status status;
+    uint64_t init_ms;
+    const struct err *err; /* NULL unless kept_old, failed or skipped */
+};
+
+struct reload_leak {
+    char *plugin, *kind, *label;
+};
+
+struct reload_result {
+    bool ok;       /* no kept_old, failed, skipped */
+    bool rejected; /* strict: nothing was swapped */
+    bool unknown;  /* `only` names no plugin */
+    uint64_t generation, duration_ms;
+    const struct reload_item *items;
+    size_t len;
+    const struct reload_leak *leaks;
+    size_t leak_count;
+};
+
+typedef void reload_done(void *arg, const struct reload_result *result);
+
+/* Starts or queues a reload; `done` is called once, on a later turn of the loop. */
+void plugins_reload(struct plugins *plugins,
+                    const struct reload_options *options,
+                    reload_done *done,
+                    void *arg);
+bool plugins_reloading(const struct plugins *plugins);
