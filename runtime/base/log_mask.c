@@ -145,7 +145,12 @@ struct str mask_text(struct buf *scratch, struct str text)
     return buf_str(scratch);
 }
 
-/* A string with its quotes, or a run of what numbers and words are made of. */
+static bool is_seam(char c)
+{
+    return c && strchr("\"{}[],: \t\r\n", c);
+}
+
+/* A string with its quotes, a single separator, or a run of what numbers and words are made of. */
 static size_t token_len(struct str s)
 {
     size_t i = 1;
@@ -155,7 +160,7 @@ static size_t token_len(struct str s)
             i += s.at[i] == '\\' ? 2 : 1;
         return i < s.len ? i + 1 : s.len;
     }
-    while (i < s.len && !strchr("\"{}[],: \t\r\n", s.at[i]))
+    while (!is_seam(s.at[0]) && i < s.len && !is_seam(s.at[i]))
         i++;
     return i;
 }

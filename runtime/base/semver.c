@@ -102,7 +102,7 @@ static int compare_bytes(struct str a, struct str b)
     const size_t len = a.len < b.len ? a.len : b.len;
     const int by_bytes = len ? memcmp(a.at, b.at, len) : 0;
 
-    return by_bytes ? by_bytes : order(a.len, b.len);
+    return by_bytes ? (by_bytes > 0) - (by_bytes < 0) : order(a.len, b.len);
 }
 
 /* Numbers are below words; numbers have no leading zeros, so the longer one is the greater. */

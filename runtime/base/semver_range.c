@@ -160,6 +160,13 @@ static void add_nothing(struct semver_range *range)
     add(range, OP_LT, (struct semver){.prerelease = STR("0")});
 }
 
+/* From the release itself: a lower bound must not ask for its prereleases. */
+static void add_from(struct semver_range *range, struct semver version)
+{
+    version.prerelease = (struct str){0};
+    add(range, OP_GE, version);
+}
+
 static void add_primitive(struct semver_range *range, enum op op, const struct partial *p)
 {
     const bool whole = p->parts == 3;
@@ -169,7 +176,7 @@ static void add_primitive(struct semver_range *range, enum op op, const struct p
     else if (p->parts == 0)
         add(range, OP_GE, p->version);
     else if (op == OP_GT && !whole)
-        add(range, OP_GE, above(p, p->parts));
+        add_from(range, above(p, p->parts));
     else if (op == OP_LE && !whole)
         add(range, OP_LT, above(p, p->parts));
     else if (op == OP_EQ && !whole)
