@@ -34,8 +34,6 @@ void json_codec_grow(lua_State *L, struct json_codec *codec, size_t cap)
 {
     char *data;
 
-    if (cap < BUFFER_FIRST)
-        cap = BUFFER_FIRST;
     data = codec->alloc(codec->alloc_data, codec->data, codec->cap, cap);
     if (!data)
         luaL_error(L, "not enough memory");
@@ -51,10 +49,15 @@ static void release(struct json_codec *codec)
     codec->cap = 0;
 }
 
-void json_codec_trim(struct json_codec *codec)
+struct json_codec *json_codec_begin(lua_State *L)
 {
+    struct json_codec *codec = json_codec(L);
+
     if (codec->cap > BUFFER_KEPT)
         release(codec);
+    if (!codec->data)
+        json_codec_grow(L, codec, BUFFER_FIRST);
+    return codec;
 }
 
 static int codec_collect(lua_State *L)

@@ -34,12 +34,63 @@ struct json_codec *json_codec(lua_State *L);
 /* Makes the buffer at least `cap` bytes, contents kept. Raises when the budget is spent. */
 void json_codec_grow(lua_State *L, struct json_codec *codec, size_t cap);
 
-/* Gives a buffer back that one large document has left behind. */
-void json_codec_trim(struct json_codec *codec);
+/* The codec with a buffer of the usual size, not the one that a large document has left behind.
+ * Raises when the budget is spent.
+ */
+struct json_codec *json_codec_begin(lua_State *L);
 
-/* Eight bytes at once. The top bit of a byte of the result is set where a string needs a closer
- * look: a quote, a backslash, a control character, or not ASCII. Only the lowest mark is exact;
- * the ones above it may be false.
+/* Eight bytes at once, the first of them lowest. */
+static inline uint64_t json_load(const char *at)
+{
+    uint64_t word;
+
+    memcpy(&word, at, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    return word;
+}
+
+static inline uint32_t json_load4(const char *at)
+{
+    uint32_t word;
+
+    memcpy(&word, at, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap32(word);
+#endif
+    return word;
+}
+
+static inline void json_store(char *at, uint64_t word)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+    word = __builtin_bswap64(word);
+#endif
+    memcpy(at, &word, sizeof(word));
+}
+
+/* The same for the 1 to 7 bytes that are left; spaces stand in for the rest. Two loads that
+ * overlap instead of a loop.
+ */
+static inline uint64_t json_load_tail(const char *at, size_t len)
+{
+    uint64_t word = UINT64_C(0x2020202020202020) << (8 * len);
+
+    if (len >= 4) {
+        word |= json_load4(at);
+        word |= (uint64_t)json_load4(at + len - 4) << (8 * (len - 4));
+    } else {
+        word |= (unsigned char)at[0];
+        word |= (uint64_t)(unsigned char)at[len / 2] << (8 * (len / 2));
+        word |= (uint64_t)(unsigned char)at[len - 1] << (8 * (len - 1));
+    }
+    return word;
+}
+
+/* The top bit of a byte of the result is set where a string needs a closer look: a quote, a
+ * backslash, a control character, or not ASCII. Only the lowest mark is exact; the ones above it
+ * may be false.
  */
 static inline uint64_t json_marks(uint64_t word)
 {
@@ -50,19 +101,10 @@ static inline uint64_t json_marks(uint64_t word)
            tops;
 }
 
-/* The length of the plain run that a word with `marks` begins with. */
-static inline size_t json_plain(uint64_t marks)
+/* How many bytes come before the lowest mark. */
+static inline size_t json_before(uint64_t marks)
 {
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
     return (size_t)__builtin_ctzll(marks) >> 3;
-#else
-    return (void)marks, 0;
-#endif
-}
-
-static inline bool json_is_plain(unsigned char c)
-{
-    return c >= 0x20 && c < 0x80 && c != '"' && c != '\\';
 }
 
 /* The length of the UTF-8 sequence at `at` (RFC 3629: no surrogates, nothing overlong, nothing
@@ -92,7 +134,7 @@ static inline size_t json_utf8(const char *at, const char *end)
 
 /* Adds one step of a path to `path`: `.name`, `["odd name"]` or `[3]`. */
 struct json_path {
-    char text[512]; /* NUL-terminated */
+    char text[256]; /* NUL-terminated */
     size_t len;
     bool full; /* the steps that follow are left out */
 };

@@ -13,7 +13,7 @@ enum {
     STACK_STEP = 16,   /* levels between two lua_checkstack() */
     SLOTS_A_LEVEL = 4, /* table, key, value, metatable */
     HINTS = 8,         /* depths told apart when guessing the size of a table */
-    HINT_FIRST = 4,
+    HINT_FIRST = 8,
     HINT_MAX = 1024,
     EXACT_DIGITS = 19, /* decimal digits that always fit 64 bits */
 };
@@ -23,6 +23,7 @@ struct reader {
     lua_State *L;
     struct json_codec *codec;
     const char *start, *at, *end;
+    const char *quote;           /* that the string being read begins with */
     const char *problem, *place; /* set once, by fail() */
     int base;                    /* stack index of the outermost container */
     int depth;                   /* containers open */
@@ -129,14 +130,30 @@ static char *read_escape(struct reader *r, char *out)
     static const char plain[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
     const char *known;
 
-    if (r->at < r->end && *r->at == 'u')
+    if (r->at == r->end)
+        return fail(r, "unfinished string", r->quote), NULL;
+    if (*r->at == 'u')
         return read_unicode(r, out);
-    known = r->at < r->end && *r->at ? strchr(plain, *r->at) : NULL;
+    known = *r->at ? strchr(plain, *r->at) : NULL;
     if (!known)
         return fail(r, "unknown escape", r->at - 1), NULL;
     *out = meant[known - plain];
     r->at++;
     return out + 1;
+}
+
+/* Skips plain bytes; the end is a place to stop as well. */
+static inline const char *skip_ascii(const char *s, const char *end)
+{
+    uint64_t marks;
+
+    for (; (size_t)(end - s) >= sizeof(uint64_t); s += sizeof(uint64_t)) {
+        marks = json_marks(json_load(s));
+        if (marks)
+            return s + json_before(marks);
+    }
+    marks = s < end ? json_marks(json_load_tail(s, (size_t)(end - s))) : 0;
+    return marks ? s + json_before(marks) : end;
 }
 
 /* Skips what needs no unescaping; stops at a quote or a backslash. */
@@ -145,21 +162,11 @@ static bool skip_plain(struct reader *r)
     const char *s = r->at;
 
     for (;;) {
-        uint64_t word, marks = 0;
         size_t step;
 
-        while ((size_t)(r->end - s) >= sizeof(word)) {
-            memcpy(&word, s, sizeof(word));
-            marks = json_marks(word);
-            if (marks)
-                break;
-            s += sizeof(word);
-        }
-        s += marks ? json_plain(marks) : 0;
-        while (s < r->end && json_is_plain((unsigned char)*s))
-            s++;
+        s = skip_ascii(s, r->end);
         if (s == r->end)
-            return fail(r, "unfinished string", r->at);
+            return fail(r, "unfinished string", r->quote);
         if (*s == '"' || *s == '\\')
             break;
         if ((unsigned char)*s < 0x20)
@@ -205,12 +212,11 @@ static bool read_escaped(struct reader *r, const char *start)
 /* At the opening quote. Pushes the string. */
 static bool read_string(struct reader *r)
 {
-    const char *start = ++r->at;
+    const char *start = r->at + 1;
 
-    if (!skip_plain(r)) {
-        r->place = r->place == start ? start - 1 : r->place;
+    r->quote = r->at++;
+    if (!skip_plain(r))
         return false;
-    }
     if (*r->at == '\\')
         return read_escaped(r, start);
     lua_pushlstring(r->L, start, (size_t)(r->at - start));
@@ -424,10 +430,10 @@ static bool read_array(struct reader *r)
     }
     lua_createtable(r->L, *hint, 0);
     do {
+        r->index[r->depth] = ++count;
         if (!read_value(r))
             return false;
-        lua_rawseti(r->L, -2, ++count);
-        r->index[r->depth] = count + 1;
+        lua_rawseti(r->L, -2, count);
     } while (is_comma(r));
     if (peek(r) != ']')
         return fail(r, "expected ',' or ']'", r->at);
@@ -514,8 +520,7 @@ bool json_decode_value(lua_State *L, struct str text)
 
     luaL_checkstack(L, 2 * SLOTS_A_LEVEL, "json.decode");
     r.L = L;
-    r.codec = json_codec(L);
-    json_codec_trim(r.codec);
+    r.codec = json_codec_begin(L);
     r.start = r.at = text.at;
     r.end = text.at + text.len;
     r.problem = NULL;
@@ -530,7 +535,7 @@ bool json_decode_value(lua_State *L, struct str text)
     if (ok)
         return true;
     push_problem(&r);
-    lua_replace(L, r.base);
+    lua_insert(L, r.base); /* what was being built is above it now */
     lua_settop(L, r.base);
     return false;
 }

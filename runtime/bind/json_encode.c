@@ -137,8 +137,29 @@ static size_t put_special(struct writer *w, const char *s, const char *end)
     return len;
 }
 
-/* Copies eight bytes at a time, then single ones. There is always room for the rest of the
- * string, a word's overhang and the closing quote. False: not UTF-8.
+/* Copies the plain bytes that `s` begins with and returns how many; writes up to a word more. */
+static inline size_t copy_plain(char *out, const char *s, size_t len)
+{
+    size_t i = 0;
+
+    for (; len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
+        const uint64_t word = json_load(s + i), marks = json_marks(word);
+
+        json_store(out + i, word);
+        if (marks)
+            return i + json_before(marks);
+    }
+    if (i < len) {
+        const uint64_t word = json_load_tail(s + i, len - i), marks = json_marks(word);
+
+        json_store(out + i, word);
+        return marks ? i + json_before(marks) : len;
+    }
+    return len;
+}
+
+/* There is always room for the rest of the string, a word and the closing quote. False: not
+ * UTF-8.
  */
 static bool write_string(struct writer *w, const char *s, size_t len)
 {
@@ -146,24 +167,12 @@ static bool write_string(struct writer *w, const char *s, size_t len)
 
     need(w, len + 2 + sizeof(uint64_t));
     *w->at++ = '"';
-    while (s < end) {
+    for (;;) {
+        const size_t plain = copy_plain(w->at, s, (size_t)(end - s));
         size_t special;
 
-        while ((size_t)(end - s) >= sizeof(uint64_t)) {
-            uint64_t word, marks;
-            size_t plain;
-
-            memcpy(&word, s, sizeof(word));
-            memcpy(w->at, &word, sizeof(word));
-            marks = json_marks(word);
-            plain = marks ? json_plain(marks) : sizeof(word);
-            s += plain;
-            w->at += plain;
-            if (marks)
-                break;
-        }
-        while (s < end && json_is_plain((unsigned char)*s))
-            *w->at++ = *s++;
+        w->at += plain;
+        s += plain;
         if (s == end)
             break;
         special = put_special(w, s, end);
@@ -172,24 +181,39 @@ static bool write_string(struct writer *w, const char *s, size_t len)
         s += special;
         need(w, (size_t)(end - s) + 2 + sizeof(uint64_t));
     }
-    need(w, 1);
     *w->at++ = '"';
     return true;
 }
 
 /* --- numbers --- */
 
-static size_t format_unsigned(char *out, uint64_t n)
+static size_t count_digits(uint64_t n)
 {
-    char digits[24];
-    size_t at = sizeof(digits);
+    for (size_t count = 0;; count += 4, n /= 10000) {
+        if (n < 10)
+            return count + 1;
+        if (n < 100)
+            return count + 2;
+        if (n < 1000)
+            return count + 3;
+        if (n < 10000)
+            return count + 4;
+    }
+}
 
-    do {
-        digits[--at] = (char)('0' + n % 10);
-        n /= 10;
-    } while (n);
-    memcpy(out, digits + at, sizeof(digits) - at);
-    return sizeof(digits) - at;
+/* The last `len` digits, zeros in front. */
+static void put_digits(char *out, uint64_t n, size_t len)
+{
+    for (; len > 0; n /= 10)
+        out[--len] = (char)('0' + n % 10);
+}
+
+static size_t format_integer(char *out, uint64_t n)
+{
+    const size_t len = count_digits(n);
+
+    put_digits(out, n, len);
+    return len;
 }
 
 /* Most numbers people write have few decimals: `d` is m / 10^k with m below 2^53, and that
@@ -199,9 +223,8 @@ static size_t format_unsigned(char *out, uint64_t n)
 static size_t format_decimal(char *out, double d)
 {
     double scale = 1;
-    uint64_t m, power = 1;
-    size_t len;
-    unsigned k = 0;
+    uint64_t m;
+    size_t k = 0, len;
 
     if (d < 1e-4 || d >= 1e15)
         return 0;
@@ -209,16 +232,13 @@ static size_t format_decimal(char *out, double d)
         if (d * scale * 10 >= 1e15)
             return 0;
         scale *= 10;
-        power *= 10;
         k++;
         m = (uint64_t)(d * scale + 0.5);
     } while ((double)m / scale != d);
 
-    len = format_unsigned(out, m / power);
+    len = format_integer(out, (uint64_t)d);
     out[len++] = '.';
-    m %= power;
-    for (unsigned i = k; i-- > 0; m /= 10)
-        out[len + i] = (char)('0' + m % 10);
+    put_digits(out + len, m, k);
     return len + k;
 }
 
@@ -248,7 +268,7 @@ static size_t format_number(const struct json_codec *codec, char *out, double d)
         sign = 1;
     }
     if (d <= 9007199254740992.0 && d == (double)(uint64_t)d)
-        return sign + format_unsigned(out, (uint64_t)d);
+        return sign + format_integer(out, (uint64_t)d);
     len = format_decimal(out, d);
     return sign + (len ? len : format_digits(codec, out, d));
 }
@@ -484,23 +504,9 @@ static void write_light(struct writer *w)
         fail(w, w->depth, "cannot encode a userdata");
 }
 
-static void write_value(struct writer *w)
+static void write_other(struct writer *w, int type)
 {
-    size_t len;
-    const char *text;
-
-    switch (lua_type(w->L, -1)) {
-    case LUA_TSTRING:
-        text = lua_tolstring(w->L, -1, &len);
-        if (!write_string(w, text, len))
-            fail(w, w->depth, "string is not valid UTF-8");
-        break;
-    case LUA_TNUMBER:
-        write_number(w, lua_tonumber(w->L, -1));
-        break;
-    case LUA_TTABLE:
-        write_table(w);
-        break;
+    switch (type) {
     case LUA_TBOOLEAN:
         if (lua_toboolean(w->L, -1))
             put_text(w, "true", 4);
@@ -521,14 +527,33 @@ static void write_value(struct writer *w)
     }
 }
 
+/* Branches for the usual three are predicted better than a jump table. */
+static void write_value(struct writer *w)
+{
+    const int type = lua_type(w->L, -1);
+
+    if (type == LUA_TSTRING) {
+        size_t len;
+        const char *text = lua_tolstring(w->L, -1, &len);
+
+        if (!write_string(w, text, len))
+            fail(w, w->depth, "string is not valid UTF-8");
+    } else if (type == LUA_TNUMBER) {
+        write_number(w, lua_tonumber(w->L, -1));
+    } else if (type == LUA_TTABLE) {
+        write_table(w);
+    } else {
+        write_other(w, type);
+    }
+}
+
 struct str json_encode(lua_State *L, int index)
 {
     struct writer w; /* not cleared: `open` is 8 KB, and only what is open is read */
 
     luaL_checkstack(L, 2 * SLOTS_A_LEVEL, "json.encode");
     w.L = L;
-    w.codec = json_codec(L);
-    json_codec_trim(w.codec);
+    w.codec = json_codec_begin(L);
     w.codec->calls++;
     w.at = w.codec->data;
     w.end = w.codec->data + w.codec->cap;
