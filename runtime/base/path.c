@@ -19,6 +19,17 @@ char *path_join(const char *dir, const char *rest)
     return mem_printf("%s%s%s", dir, dir[len - 1] == '/' ? "" : "/", rest);
 }
 
+const char *path_tidy(const char *path)
+{
+    while (path[0] == '.' && path[1] == '/') {
+        const char *rest = path + 1 + strspn(path + 1, "/");
+        if (!*rest)
+            return ".";
+        path = rest;
+    }
+    return path;
+}
+
 const char *path_name(const char *path)
 {
     const char *slash = strrchr(path, '/');

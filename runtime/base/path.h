@@ -7,8 +7,9 @@
 #include "base/buf.h"
 #include "base/err.h"
 
-char *path_join(const char *dir, const char *rest);               /* freed by the caller */
-const char *path_name(const char *path);                          /* the last part, borrowed */
+char *path_join(const char *dir, const char *rest); /* freed by the caller */
+const char *path_tidy(const char *path);            /* without leading "./", borrowed */
+const char *path_name(const char *path);            /* the last part, borrowed */
 bool path_has_extension(const char *path, const char *extension); /* ".lua"; case counts */
 
 /* Whether the text alone stays below its start: relative, and no ".." part. */

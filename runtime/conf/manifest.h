@@ -32,8 +32,8 @@ struct manifest {
     const char *version; /* NULL when absent */
     const char *base;    /* NULL when absent */
     bool enabled;
-    const char *entry;       /* path of the persistent code below dir ("plugin.lua"), or NULL */
-    const char *entrypoint;  /* worker or static entry below dir ("index.lua"), or NULL */
+    const char *entry;      /* path of the persistent code below dir ("plugin.lua"), or NULL */
+    const char *entrypoint; /* worker or static entry below dir ("index.lua"), or NULL */
     bool entrypoint_is_html;
     const char *const *dependencies; /* NULL-terminated, never NULL */
     const char *const *optional_dependencies;
@@ -42,7 +42,8 @@ struct manifest {
     const struct manifest_menu *menus;
     size_t menu_count;
     bool critical;
-    size_t memory; /* bytes; 0 = the default */
+    size_t memory;        /* bytes; 0 = the default */
+    size_t max_body_size; /* bytes; 0 = the server's limit */
     bool jit;
     const struct value *config; /* the `config:` block, a map, or NULL */
     const struct value *root;   /* the whole document, a map */
@@ -52,9 +53,8 @@ struct manifest {
  * only when there is nothing to show (no name could be read). A manifest with errors is returned
  * so that name, base and version can be shown, but must not be loaded.
  */
-struct manifest *manifest_read(const char *dir,
-                               const struct settings *settings,
-                               struct problems *problems);
+struct manifest *
+manifest_read(const char *dir, const struct settings *settings, struct problems *problems);
 struct manifest *manifest_ref(struct manifest *manifest);
 void manifest_unref(struct manifest *manifest);
 

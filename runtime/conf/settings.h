@@ -62,7 +62,6 @@ struct buf;
 /* Text for --help: one line a variable with its flag, default and meaning. */
 void settings_help(struct buf *out);
 
-
 /* A dotenv file: NAME=value lines, '#' comments, optional `export `, quotes. */
 struct dotenv;
 struct dotenv *dotenv_read(const char *path, struct err *err);

@@ -1,7 +1,8 @@
 /* A YAML value with its place in the file (YAML 1.2 core schema: `no` is a string).
  *
- * A document is one arena: value_doc_free() frees every value of it. Values are immutable once
- * read. Also the shape of a resolved configuration (conf/fields.h).
+ * The values of a document lie in the arena of whoever had it read (conf/yaml.h), are immutable
+ * once read, and may be shared by aliases. Also the shape of a resolved configuration
+ * (conf/fields.h).
  */
 #pragma once
 

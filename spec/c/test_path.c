@@ -117,6 +117,11 @@ static void test_texts(void)
     joined = path_join("/", "c");
     CHECK_STR(joined, "/c");
     free(joined);
+    CHECK_STR(path_tidy("./plugins/x"), "plugins/x");
+    CHECK_STR(path_tidy(".//./x"), "x");
+    CHECK_STR(path_tidy("./"), ".");
+    CHECK_STR(path_tidy(".x"), ".x");
+    CHECK_STR(path_tidy("../x"), "../x");
     CHECK_STR(path_name("a/b.lua"), "b.lua");
     CHECK(path_has_extension("x/a.lua", ".lua") && !path_has_extension("x/.lua", ".lua"));
     CHECK(!path_has_extension("a.luac", ".lua"));

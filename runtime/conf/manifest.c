@@ -1,0 +1,173 @@
+#include "conf/manifest.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/path.h"
+#include "conf/manifest_impl.h"
+#include "conf/yaml.h"
+
+enum { FILE_MAX = 1024 * 1024 };
+
+struct shared {
+    struct manifest manifest; /* first: unref casts back */
+    unsigned refs;
+    struct arena arena;
+};
+
+static const char *const file_names[] = {"manifest.yaml", "manifest.yml", NULL};
+static const char *const no_names[] = {NULL};
+
+/* A symbolic link that leads nowhere counts: saying so is better than seeing no plugin. */
+static bool is_there(const char *path)
+{
+    struct stat info;
+
+    return lstat(path, &info) == 0 && (S_ISREG(info.st_mode) || S_ISLNK(info.st_mode));
+}
+
+/* The manifest file of `dir`, freed by the caller, or NULL. */
+static char *find_file(const char *dir)
+{
+    for (const char *const *name = file_names; *name; name++) {
+        char *path = path_join(dir, *name);
+        if (is_there(path))
+            return path;
+        free(path);
+    }
+    return NULL;
+}
+
+bool manifest_exists(const char *dir)
+{
+    char *path = find_file(dir);
+
+    free(path);
+    return path != NULL;
+}
+
+bool manifest_is_metadata(const char *key)
+{
+    return manifest_key_find(key) != NULL;
+}
+
+static bool load_text(const struct report *r, struct buf *text)
+{
+    struct err err;
+    const size_t prefix = strlen(r->file) + 2; /* the report names the file itself */
+
+    if (path_place(r->dir, r->file) == PATH_OUTSIDE)
+        return report_file(r, "leaves the plugin's folder by a symbolic link");
+    if (file_read(r->file, FILE_MAX, text, &err))
+        return true;
+    if (strcmp(err.code, "TOO_LARGE") == 0)
+        return report_file(r, "larger than 1 MiB");
+    return report_file(r, "%s", err.message + (strlen(err.message) > prefix ? prefix : 0));
+}
+
+static void parse(const struct report *r, struct manifest *m, struct str text)
+{
+    const size_t errors = r->problems->errors;
+    const struct value *root = yaml_read(r->arena, text, r->file, r->code, r->problems);
+
+    if (!root && r->problems->errors == errors)
+        report_file(r, "the manifest is empty");
+    if (root && report_type(r, "the manifest", root, VALUE_MAP))
+        m->root = root;
+}
+
+/* A key that the plugin declares as its own field is not the worker's. */
+static bool is_own_field(const struct manifest *m, const struct manifest_key *key)
+{
+    return key->of_workers && !m->entrypoint && value_get(m->config, key->name);
+}
+
+static void read_keys(const struct report *r, struct manifest *m)
+{
+    const char *names[MANIFEST_KEYS_MAX];
+
+    for (const struct manifest_key *key = manifest_keys; key->name; key++) {
+        const struct value *value = value_get(m->root, key->name);
+        if (value && !is_own_field(m, key))
+            key->read(r, m, value);
+    }
+    if (!value_get(m->root, "name"))
+        report_file(r, "name is missing");
+    manifest_key_names(names);
+    for (size_t i = 0; i < m->root->map.len; i++) {
+        const struct value_entry *entry = &m->root->map.entries[i];
+        if (!value_get(m->config, entry->key.at))
+            report_near_miss(r, entry, "", names);
+    }
+    manifest_read_entries(r, m);
+}
+
+static void read_into(const struct report *r, struct manifest *m)
+{
+    const size_t from = r->problems->len;
+    struct buf text = {0};
+
+    if (load_text(r, &text))
+        parse(r, m, buf_str(&text));
+    buf_fini(&text);
+    if (m->root)
+        read_keys(r, m);
+    problems_sort(r->problems, from);
+}
+
+static struct shared *new_manifest(const char *dir, const char *file)
+{
+    struct shared *shared = mem_alloc(sizeof(*shared));
+
+    shared->refs = 1;
+    shared->manifest = (struct manifest){
+        .dir = arena_copy(&shared->arena, str_of(path_tidy(dir))),
+        .file = arena_copy(&shared->arena, str_of(path_tidy(file))),
+        .enabled = true,
+        .dependencies = no_names,
+        .optional_dependencies = no_names,
+    };
+    return shared;
+}
+
+struct manifest *
+manifest_read(const char *dir, const struct settings *settings, struct problems *problems)
+{
+    char *file = find_file(dir);
+    struct shared *shared = new_manifest(dir, file ? file : dir);
+    const struct report r = {.arena = &shared->arena,
+                             .problems = problems,
+                             .code = "MANIFEST_INVALID",
+                             .file = shared->manifest.file,
+                             .dir = shared->manifest.dir,
+                             .settings = settings};
+
+    if (file)
+        read_into(&r, &shared->manifest);
+    else
+        report_file(&r, "no manifest.yaml");
+    free(file);
+    if (shared->manifest.name)
+        return &shared->manifest;
+    manifest_unref(&shared->manifest);
+    return NULL;
+}
+
+struct manifest *manifest_ref(struct manifest *manifest)
+{
+    ((struct shared *)manifest)->refs++;
+    return manifest;
+}
+
+void manifest_unref(struct manifest *manifest)
+{
+    struct shared *shared = (struct shared *)manifest;
+
+    if (!manifest || --shared->refs > 0)
+        return;
+    arena_fini(&shared->arena);
+    free(shared);
+}
