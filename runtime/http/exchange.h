@@ -6,8 +6,9 @@
  * A memory exchange is the same without a socket (tests, `buntime run`).
  *
  * All text returned is borrowed and lives as long as the exchange. Text set is copied. Header
- * names are lower-case. The request side may be changed (hooks do): what is set is what later
- * readers get. Knows neither Lua nor plugins; only http/ sees h2o.
+ * names are lower-case; a header that header_valid() refuses is not added, a path that the
+ * server would not accept is not set. The request side may be changed (hooks do): what is set is
+ * what later readers get. Knows neither Lua nor plugins; only http/ sees h2o.
  */
 #pragma once
 
@@ -22,13 +23,16 @@ struct header {
     struct str name, value;
 };
 
+/* Whether `name` is a token and `value` free of control bytes: callers that can complain ask. */
+bool header_valid(struct str name, struct str value);
+
 /* --- request --- */
 struct str exchange_id(const struct exchange *x); /* also NUL-terminated */
 struct str exchange_method(const struct exchange *x);
 struct str exchange_path(const struct exchange *x);  /* normalised, escaped, without query */
 struct str exchange_query(const struct exchange *x); /* without '?'; absent if there is none */
 struct str exchange_body(const struct exchange *x);
-struct str exchange_ip(const struct exchange *x); /* numeric peer address */
+struct str exchange_ip(const struct exchange *x);        /* numeric peer address */
 struct str exchange_scheme(const struct exchange *x);    /* "http" or "https" */
 struct str exchange_authority(const struct exchange *x); /* Host */
 size_t exchange_header_count(const struct exchange *x);
