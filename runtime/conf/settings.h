@@ -30,7 +30,7 @@ struct settings {
     unsigned pool_size, ephemeral_concurrency, ephemeral_queue_limit;
     char *api_prefix; /* "" or "/_" */
     char *root_key;   /* NULL when unset; RUNTIME_ROOT_KEY or the first line of ..._FILE */
-    char *env_file;   /* or NULL */
+    char *root_key_file, *env_file; /* or NULL */
     enum log_level log_level;
     enum log_format log_format;
     size_t body_limit, body_limit_max;
@@ -41,7 +41,10 @@ struct settings {
     char *tls_cert, *tls_key;
 };
 
-/* `flags` is NULL-terminated "--name=value" / "--name", "value" words; known flags are taken,
+/* Reads flags, then the environment, then RUNTIME_ENV_FILE, then defaults. The root key is wiped
+ * from the process environment, so a second call does not find it again.
+ *
+ * `flags` is NULL-terminated "--name=value" / "--name", "value" words; known flags are taken,
  * the words left over are written to `rest` (caller's array as long as flags). Unknown flags are
  * problems with a suggestion. Returns false when there are errors; `settings` must be freed
  * either way.
