@@ -60,8 +60,7 @@ static struct fault take(struct faults *faults, const struct fault *fault)
     if (at == faults->len)
         at--;
     taken = faults->items[at];
-    memmove(&faults->items[at], &faults->items[at + 1],
-            (faults->len - at - 1) * sizeof(taken));
+    memmove(&faults->items[at], &faults->items[at + 1], (faults->len - at - 1) * sizeof(taken));
     faults->len--;
     return taken;
 }

@@ -57,6 +57,14 @@ struct instance *instance_new(struct plugins *plugins,
     return instance;
 }
 
+void instance_set_plugin(struct instance *instance, struct plugin *plugin)
+{
+    if (plugin)
+        plugin_ref(plugin);
+    plugin_unref(instance->plugin);
+    instance->plugin = plugin;
+}
+
 struct instance *instance_ref(struct instance *instance)
 {
     instance->refs++;
@@ -81,6 +89,7 @@ void instance_unref(struct instance *instance)
         free(instance->server_paths[i]);
     free(instance->server_paths);
     config_free(instance->config);
+    plugin_unref(instance->plugin);
     if (instance->manifest)
         manifest_unref(instance->manifest);
     free(instance);
@@ -136,13 +145,17 @@ static void time_out(struct timer *timer)
     struct instance *instance =
         (struct instance *)((char *)timer - offsetof(struct instance, timer));
     const struct settings *settings = plugins_settings(instance->plugins);
+    instance_done *done = instance->done;
     struct err err;
 
     err_set(&err, "INIT_TIMEOUT", "%s took longer than %llu ms (RUNTIME_INIT_TIMEOUT)",
             instance->phase, (unsigned long long)settings->init_timeout);
     instance_ref(instance);
+    instance->done = NULL; /* what the cancelled task says is not the reason */
     if (instance->task)
         task_cancel(instance->task, err.message);
+    instance->task = NULL;
+    instance->done = done;
     finish(instance, &err);
     instance_unref(instance);
 }
@@ -227,6 +240,8 @@ static void built(struct task *task, bool ok, const struct err *err, void *arg)
     struct instance *instance = arg;
     struct err failure;
 
+    if (instance->task != task) /* it was given up on */
+        return;
     instance->task = NULL;
     if (ok) {
         instance->initialized = true;

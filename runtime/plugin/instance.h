@@ -38,8 +38,14 @@ enum entry {
     ENTRY_COUNT,
 };
 
-enum instance_state { INSTANCE_NEW, INSTANCE_BUILDING, INSTANCE_READY, INSTANCE_LIVE,
-                      INSTANCE_DRAINING, INSTANCE_CLOSED };
+enum instance_state {
+    INSTANCE_NEW,
+    INSTANCE_BUILDING,
+    INSTANCE_READY,
+    INSTANCE_LIVE,
+    INSTANCE_DRAINING,
+    INSTANCE_CLOSED
+};
 
 struct instance {
     struct plugins *plugins;
@@ -48,8 +54,8 @@ struct instance {
     struct config *config;
     const char *name;
     char digest[DIGEST_TEXT], env_digest[DIGEST_TEXT];
-    uint64_t serial; /* unique in the process */
-    struct vm *vm;   /* NULL once closed, or when there is no persistent code */
+    uint64_t serial;        /* unique in the process */
+    struct vm *vm;          /* NULL once closed, or when there is no persistent code */
     int entry[ENTRY_COUNT]; /* references in the VM's registry; LUA_NOREF: absent */
     bool hook_fail_open, hook_public;
     char **server_paths; /* the keys of server.routes */
@@ -78,6 +84,7 @@ struct instance *instance_new(struct plugins *plugins,
                               struct manifest *manifest,
                               struct config *config,
                               const char *name);
+void instance_set_plugin(struct instance *instance, struct plugin *plugin);
 struct instance *instance_ref(struct instance *instance);
 void instance_unref(struct instance *instance);
 

@@ -27,9 +27,9 @@ struct drain {
 const char *plugin_status_name(enum plugin_status status)
 {
     static const char *const names[] = {
-        [PLUGIN_LOADED] = "loaded",   [PLUGIN_UNCHANGED] = "unchanged",
+        [PLUGIN_LOADED] = "loaded",     [PLUGIN_UNCHANGED] = "unchanged",
         [PLUGIN_KEPT_OLD] = "kept_old", [PLUGIN_FAILED] = "failed",
-        [PLUGIN_SKIPPED] = "skipped", [PLUGIN_DISABLED] = "disabled",
+        [PLUGIN_SKIPPED] = "skipped",   [PLUGIN_DISABLED] = "disabled",
         [PLUGIN_REMOVED] = "removed",
     };
 
@@ -44,8 +44,15 @@ struct plugins *plugins_new(const struct plugins_options *options)
     return plugins;
 }
 
-static void free_record(struct plugin *plugin)
+void plugin_ref(struct plugin *plugin)
 {
+    plugin->refs++;
+}
+
+void plugin_unref(struct plugin *plugin)
+{
+    if (!plugin || --plugin->refs > 0)
+        return;
     faults_fini(&plugin->faults);
     if (plugin->manifest)
         manifest_unref(plugin->manifest);
@@ -81,7 +88,7 @@ void plugins_free(struct plugins *plugins)
     while (plugins->first) {
         struct plugin *plugin = plugins->first;
         plugins->first = plugin->next;
-        free_record(plugin);
+        plugin_unref(plugin);
     }
     while (plugins->services) {
         struct service *service = plugins->services;
@@ -150,11 +157,8 @@ void plugins_fault(struct instance *instance,
         options->on_fault(options->app, instance, err, phase, request_id);
 }
 
-void plugins_notice(struct plugins *plugins,
-                    enum log_level level,
-                    const char *plugin,
-                    const char *fmt,
-                    ...)
+void plugins_notice(
+    struct plugins *plugins, enum log_level level, const char *plugin, const char *fmt, ...)
 {
     char message[ERR_MESSAGE_MAX];
     va_list args;
@@ -210,8 +214,7 @@ struct service *service_get(struct plugins *plugins, const char *name)
 
 struct instance *service_provider(const struct service *service, const struct instance *consumer)
 {
-    const bool loading =
-        consumer->state == INSTANCE_BUILDING || consumer->state == INSTANCE_READY;
+    const bool loading = consumer->state == INSTANCE_BUILDING || consumer->state == INSTANCE_READY;
     struct instance *provider = loading && service->pending ? service->pending : service->live;
 
     return provider && provider->vm ? provider : NULL;
@@ -358,8 +361,7 @@ void plugins_swap(struct plugins *plugins, struct instance *const *instances, si
     struct generation *old = plugins->generation;
     const struct plugins_options *options = &plugins->options;
 
-    plugins->generation =
-        generation_new(plugins, ++plugins->generation_number, instances, len);
+    plugins->generation = generation_new(plugins, ++plugins->generation_number, instances, len);
     retire_replaced(plugins, old, instances, len);
     for (size_t i = 0; i < len; i++) {
         const bool fresh = instances[i]->state != INSTANCE_LIVE;

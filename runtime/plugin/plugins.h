@@ -52,6 +52,7 @@ struct plugin {
     struct instance *live;     /* in the current generation, or NULL */
     struct faults faults;
     uint64_t requests, errors;
+    unsigned refs;       /* the list and each instance */
     struct plugin *next; /* in discovery order */
 };
 
@@ -103,6 +104,8 @@ void plugins_fault(struct instance *instance,
                    const char *request_id);
 
 /* --- for plugin/ itself --- */
+void plugin_ref(struct plugin *plugin);
+void plugin_unref(struct plugin *plugin); /* NULL is fine */
 void plugins_notice(struct plugins *plugins,
                     enum log_level level,
                     const char *plugin,

@@ -13,8 +13,8 @@ struct plugins {
     struct generation *generation;
     uint64_t generation_number;
     struct service *services;
-    struct reload *reloads; /* the running one, then those that wait */
-    struct drain *drains;   /* replaced instances that are not closed yet */
+    struct reload *reloads;    /* the running one, then those that wait */
+    struct drain *drains;      /* replaced instances that are not closed yet */
     struct reload_leak *leaks; /* told by the answer of the running reload */
     size_t leak_count;
 

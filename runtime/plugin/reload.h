@@ -12,9 +12,9 @@
 #include "plugin/plugins.h"
 
 struct reload_options {
-    bool changed; /* only what changed, and what is new or gone */
-    bool strict;  /* any failure: nothing is swapped */
-    bool dry_run; /* validate, compile, resolve; run no plugin code, swap nothing */
+    bool changed;     /* only what changed, and what is new or gone */
+    bool strict;      /* any failure: nothing is swapped */
+    bool dry_run;     /* validate, compile, resolve; run no plugin code, swap nothing */
     const char *only; /* just the plugin of that name; NULL: all */
 };
 
