@@ -16,7 +16,9 @@ int bind_open(lua_State *L);
 int bind_json_open(lua_State *L);    /* encode, decode, array, null */
 int bind_request_open(lua_State *L); /* the request object */
 int bind_route_open(lua_State *L);   /* the route tree */
-int bind_sys_open(lua_State *L);     /* sleep, timers, log, env, now, uuid, url coding */
+int bind_sys_open(lua_State *L);     /* version, log, env, clocks, uuid, url coding */
+int bind_task_open(lua_State *L);    /* spawn, wait, cancel */
+int bind_timer_open(lua_State *L);   /* sleep, after, every */
 
 /* Pushes the request object for `x`, with `strip` bytes of its path hidden (the plugin's base).
  * The object is closed by bind_request_close(); after that reading from it raises.

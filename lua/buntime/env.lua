@@ -1,0 +1,2 @@
+--- `buntime.env` as a module.
+return require("buntime").env

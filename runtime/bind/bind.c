@@ -1,0 +1,25 @@
+#include "bind/bind.h"
+
+#include <lauxlib.h>
+
+static const luaL_Reg modules[] = {
+    {"buntime.core.json", bind_json_open},
+    {"buntime.core.request", bind_request_open},
+    {"buntime.core.route", bind_route_open},
+    {"buntime.core.sys", bind_sys_open},
+    {"buntime.core.task", bind_task_open},
+    {"buntime.core.timer", bind_timer_open},
+    {NULL, NULL},
+};
+
+int bind_open(lua_State *L)
+{
+    lua_getglobal(L, "package");
+    lua_getfield(L, -1, "preload"); /* package preload */
+    for (const luaL_Reg *module = modules; module->name; module++) {
+        lua_pushcfunction(L, module->func);
+        lua_setfield(L, -2, module->name);
+    }
+    lua_pop(L, 2); /* - */
+    return 0;
+}
