@@ -103,9 +103,9 @@ static void add_options(const struct decl *decl, struct buf *out)
 static void add_bounds(const struct decl *decl, struct buf *out)
 {
     static const char *const units[] = {
-        [DECL_STRING] = " characters",
-        [DECL_PASSWORD] = " characters",
-        [DECL_ARRAY] = " items",
+        [DECL_STRING] = " character",
+        [DECL_PASSWORD] = " character",
+        [DECL_ARRAY] = " item",
     };
     const bool counts = decl->type != DECL_NUMBER;
 
@@ -117,8 +117,10 @@ static void add_bounds(const struct decl *decl, struct buf *out)
     else
         buf_printf(out, "at %s %.17g", decl->has_min ? "least" : "most",
                    decl->has_min ? decl->min : decl->max);
-    if (counts)
-        buf_puts(out, units[decl->type]);
+    if (counts) {
+        const double last = decl->has_max ? decl->max : decl->min;
+        buf_printf(out, "%s%s", units[decl->type], last > 1 || last < 1 ? "s" : "");
+    }
 }
 
 void decl_expectation(const struct decl *decl, struct buf *out)

@@ -61,8 +61,10 @@ static void read_version(const struct report *r, struct manifest *m, const struc
 {
     struct semver version;
 
-    if (!report_type(r, "version", value, VALUE_STRING))
+    if (value->type != VALUE_STRING) {
+        report_wanted(r, "version", value, "a string such as 1.0.0");
         return;
+    }
     m->version = value->string.at;
     if (!semver_parse(value->string, &version))
         report_at(r, value, "version %s is not a semantic version such as 1.0.0 or 2.1.0-rc.1",
@@ -149,13 +151,9 @@ read_size(const struct report *r, const char *name, const struct value *value, s
 {
     char text[64];
 
-    if (value->type == VALUE_NULL)
-        return false;
     if (quantity_text(value, text) && size_parse(str_of(text), out))
         return true;
-    return report_at(r, value, "%s must be " SIZE_ALLOWED "%s%s", name,
-                     value_is_scalar(value) ? "" : ", got ",
-                     value_is_scalar(value) ? "" : value_type_name(value->type));
+    return report_wanted(r, name, value, SIZE_ALLOWED);
 }
 
 static void read_duration(const struct report *r, const char *name, const struct value *value)
@@ -163,12 +161,8 @@ static void read_duration(const struct report *r, const char *name, const struct
     char text[64];
     uint64_t ms;
 
-    if (value->type == VALUE_NULL ||
-        (quantity_text(value, text) && duration_parse(str_of(text), &ms)))
-        return;
-    report_at(r, value, "%s must be " DURATION_ALLOWED "%s%s", name,
-              value_is_scalar(value) ? "" : ", got ",
-              value_is_scalar(value) ? "" : value_type_name(value->type));
+    if (!quantity_text(value, text) || !duration_parse(str_of(text), &ms))
+        report_wanted(r, name, value, DURATION_ALLOWED);
 }
 
 static void read_memory(const struct report *r, struct manifest *m, const struct value *value)
@@ -176,7 +170,7 @@ static void read_memory(const struct report *r, struct manifest *m, const struct
     if (!read_size(r, "memory", value, &m->memory))
         return;
     if (m->memory < VM_MEMORY_MIN)
-        report_at(r, value, "memory is too little for a VM (allowed: at least 1mb)");
+        report_wanted(r, "memory", value, "at least 1mb");
 }
 
 static void
@@ -215,7 +209,7 @@ static void read_max_requests(const struct report *r, struct manifest *m, const 
         return;
     if (!(value->number >= 1) || value->number > 1e15 ||
         value->number > (double)(uint64_t)value->number)
-        report_at(r, value, "maxRequests must be a whole number, at least 1");
+        report_wanted(r, "maxRequests", value, "a whole number, at least 1");
 }
 
 static void read_visibility(const struct report *r, struct manifest *m, const struct value *value)

@@ -92,6 +92,16 @@ static const char *describe(const struct report *r, const struct value *value)
     }
 }
 
+bool report_wanted(const struct report *r,
+                   const char *name,
+                   const struct value *value,
+                   const char *wanted)
+{
+    if (value->type == VALUE_NULL)
+        return false; /* told when it was read */
+    return report_at(r, value, "%s must be %s, got %s", name, wanted, describe(r, value));
+}
+
 bool report_type(const struct report *r,
                  const char *name,
                  const struct value *value,

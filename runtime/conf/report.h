@@ -34,6 +34,12 @@ bool report_type(const struct report *r,
                  const struct value *value,
                  enum value_type type);
 
+/* "NAME must be WANTED, got ..."; returns false. */
+bool report_wanted(const struct report *r,
+                   const char *name,
+                   const struct value *value,
+                   const char *wanted);
+
 /* A string that is not empty, or NULL after saying so. */
 const char *report_text(const struct report *r, const char *name, const struct value *value);
 

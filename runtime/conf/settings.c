@@ -217,11 +217,14 @@ static void check_together(struct loading *l)
 {
     const struct settings *s = l->out;
 
-    if (s->body_limit > s->body_limit_max)
+    const char *limit = find_value(l, find_setting("RUNTIME_BODY_LIMIT"));
+    const char *most = find_value(l, find_setting("RUNTIME_BODY_LIMIT_MAX"));
+
+    if (limit && s->body_limit > s->body_limit_max)
         problems_add(l->problems, false, CODE, NULL, 0, 0,
-                     "RUNTIME_BODY_LIMIT: %zu bytes is above RUNTIME_BODY_LIMIT_MAX (allowed: at "
-                     "most %zu bytes)",
-                     s->body_limit, s->body_limit_max);
+                     "RUNTIME_BODY_LIMIT: \"%s\" is above RUNTIME_BODY_LIMIT_MAX (allowed: at most "
+                     "%s)",
+                     limit, most ? most : "100mb");
     if (!s->tls_cert != !s->tls_key)
         problems_add(l->problems, false, CODE, NULL, 0, 0,
                      "%s is set, but not %s (allowed: both or neither)",

@@ -89,7 +89,8 @@ static void report_syntax(struct reader *r)
     else if (is_tab(r))
         report(r, parser->problem_mark, "invalid YAML: a tab where only spaces may indent");
     else if (parser->context)
-        report(r, parser->problem_mark, "invalid YAML: %s (%s)", problem, parser->context);
+        report(r, parser->problem_mark, "invalid YAML: %s (%s, from line %zu)", problem,
+               parser->context, parser->context_mark.line + 1);
     else
         report(r, parser->problem_mark, "invalid YAML: %s", problem);
 }
