@@ -458,13 +458,18 @@ const struct value *yaml_read(struct arena *arena,
                               const char *code,
                               struct problems *problems)
 {
-    struct reader r = {
-        .arena = arena, .file = file, .code = code, .problems = problems, .text = text};
+    static const struct str mark = {"\xEF\xBB\xBF", 3}; /* a byte order mark is no column */
+    const size_t skip = str_starts(text, mark) ? mark.len : 0;
+    struct reader r = {.arena = arena,
+                       .file = file,
+                       .code = code,
+                       .problems = problems,
+                       .text = {text.at + skip, text.len - skip}};
     struct value *root;
 
     yaml_parser_initialize(&r.parser);
     yaml_parser_set_encoding(&r.parser, YAML_UTF8_ENCODING);
-    yaml_parser_set_input_string(&r.parser, (const unsigned char *)text.at, text.len);
+    yaml_parser_set_input_string(&r.parser, (const unsigned char *)r.text.at, r.text.len);
     root = read_document(&r);
     yaml_event_delete(&r.event);
     yaml_parser_delete(&r.parser);
