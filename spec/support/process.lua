@@ -183,7 +183,7 @@ function M.eventually(ask, seconds)
       return answer
     end
     socket.sleep(pause)
-    pause = math.min(pause * 1.5, 0.02)
+    pause = math.min(pause * 1.2, 0.005)
   until socket.gettime() > deadline
   return ask()
 end

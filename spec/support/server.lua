@@ -9,6 +9,7 @@
 
 local cjson = require("cjson")
 local lfs = require("lfs")
+local socket = require("socket")
 
 local http = require("spec.support.http")
 local process = require("spec.support.process")
@@ -86,7 +87,7 @@ end
 
 local function environment(options)
   local env = {
-    PORT = "0",
+    PORT = options.port or 0,
     RUNTIME_LOG_FORMAT = "json",
     RUNTIME_PLUGIN_DIRS = options.dirs and table.concat(options.dirs, ":") or "plugins",
   }
@@ -103,7 +104,31 @@ end
 --- @field dirs? string[] RUNTIME_PLUGIN_DIRS, else plugins
 --- @field env? table<string, string|false>
 --- @field args? string[] after the program's name, else { "serve" }
---- @field command? string[] in place of the program, for the harness's own spec
+--- @field command? string[] in place of the program and its arguments
+--- @field port? integer else a free one; with it the log need not say that the server listens
+--- @field wait? boolean false: with a port, return without waiting until it listens
+
+--- Whether a connection is accepted within the time.
+local function wait_port(self, port)
+  return process.eventually(function()
+    local ok, conn = pcall(http.connect, port)
+    if ok then
+      conn:close()
+    end
+    return ok or not self.process:alive()
+  end, START_SECONDS) and self.process:alive()
+end
+
+--- @return integer? port once the server listens
+local function wait_ready(self, options)
+  if options.wait == false then
+    return options.port
+  elseif options.port then
+    return wait_port(self, options.port) and options.port
+  end
+  local line = self:wait_log("listening", START_SECONDS)
+  return line and tonumber(line.port or line.raw:match("port=(%d+)")) -- .raw: a pretty log
+end
 
 --- Starts a server in a folder of its own and waits until it listens.
 --- @param options? server.Options
@@ -113,6 +138,7 @@ function M.start(options)
   local self = setmetatable({ dir = dir, log_path = dir .. "/log", allowed = {} }, Server)
   lay_out(dir, options)
 
+  self.began = socket.gettime()
   local args = options.command or { M.binary(), unpack(options.args or { "serve" }) }
   self.process = process.spawn({
     args = args,
@@ -123,13 +149,12 @@ function M.start(options)
   })
   running[self] = true
 
-  local line = self:wait_log("listening", START_SECONDS)
-  if not line then
+  self.port = wait_ready(self, options)
+  if not self.port then
     local log = self:log()
     self:discard()
     error("the server did not start; its log:\n" .. log, 2)
   end
-  self.port = tonumber(line.port or line.raw:match("port=(%d+)")) -- .raw: a pretty log
   return self
 end
 

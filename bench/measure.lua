@@ -1,0 +1,103 @@
+--- What a server costs: load by wrk on core 1, CPU time of the server from /proc.
+
+local http = require("spec.support.http")
+local process = require("spec.support.process")
+local socket = require("socket")
+
+local CONNECTIONS = 64
+local TICKS = 100 -- a second, of utime and stime in /proc
+
+local M = {}
+
+--- CPU seconds that the process has used, its threads included.
+local function cpu_seconds(pid)
+  local stat = assert(process.read(("/proc/%d/stat"):format(pid)), "the server is gone")
+  local utime, stime = stat:match("%) %S" .. (" %-?%d+"):rep(10) .. " (%d+) (%d+)")
+  return (tonumber(utime) + tonumber(stime)) / TICKS
+end
+
+local function wrk_args(port, load, seconds)
+  local args = { "taskset", "-c", "1", "wrk", "-t1", "-c" .. CONNECTIONS, "-d" .. seconds .. "s" }
+  if load.script then
+    args[#args + 1] = "-s"
+    args[#args + 1] = load.script
+  end
+  args[#args + 1] = ("http://127.0.0.1:%d%s"):format(port, load.path)
+  return args
+end
+
+--- @return table { requests, rps, failed }
+local function parse(out)
+  local errors = 0
+  for n in (out:match("Socket errors:([^\n]*)") or ""):gmatch("%d+") do
+    errors = errors + tonumber(n)
+  end
+  local requests = tonumber(out:match("(%d+) requests in"))
+  return {
+    requests = assert(requests, out),
+    rps = tonumber(out:match("Requests/sec:%s*([%d.]+)")),
+    failed = errors + tonumber(out:match("Non%-2xx or 3xx responses: (%d+)") or 0),
+  }
+end
+
+--- Loads a server for some seconds.
+--- @param server table { port, pid }
+--- @param load table { path, script? }
+--- @return table { rps, us } requests a second, microseconds of CPU a request
+function M.sample(server, load, seconds)
+  local before = cpu_seconds(server.pid)
+  local _, out, err, problem = process.run({ args = wrk_args(server.port, load, seconds) }, seconds + 20)
+  assert(not problem, problem)
+  local result = parse(out .. err)
+  if result.failed > 0 then
+    error(("%s %s: %d requests failed"):format(server.name, load.path, result.failed), 0)
+  end
+  result.us = (cpu_seconds(server.pid) - before) * 1e6 / result.requests
+  return result
+end
+
+--- Starts a load that goes on until it is stopped.
+--- @return fun(): table stop gives what parse() does
+function M.background(server, load)
+  local log = os.tmpname()
+  local wrk = process.spawn({ args = wrk_args(server.port, load, 600), stdout = log, stderr = log })
+  return function()
+    wrk:kill("INT") -- wrk then prints what it has
+    assert(wrk:wait(10) == 0, "wrk did not end")
+    local out = process.read(log)
+    os.remove(log)
+    return parse(out)
+  end
+end
+
+--- A port that is free now.
+function M.free_port()
+  local listener = assert(socket.bind("127.0.0.1", 0))
+  local _, port = listener:getsockname()
+  listener:close()
+  return tonumber(port)
+end
+
+--- Asks until the answer is 200.
+--- @return number seconds since `since`
+function M.first_answer(port, path, since)
+  local deadline = since + 20
+  while socket.gettime() < deadline do
+    local ok, res = pcall(http.request, port, "GET", path)
+    if ok and res.status == 200 then
+      return socket.gettime() - since, res
+    end
+    socket.sleep(0.0005)
+  end
+  error("no answer from port " .. port, 0)
+end
+
+--- @param list number[]
+function M.median(list)
+  local sorted = { unpack(list) }
+  table.sort(sorted)
+  local middle = (#sorted + 1) / 2
+  return (sorted[math.floor(middle)] + sorted[math.ceil(middle)]) / 2
+end
+
+return M
