@@ -12,6 +12,7 @@
 #include "conf/settings.h"
 #include "plugin/plugins.h"
 #include "plugin/push.h"
+#include "plugin/service.h"
 #include "vm/call.h"
 #include "vm/task.h"
 #include "vm/vm.h"
@@ -52,6 +53,8 @@ struct instance *instance_new(struct plugins *plugins,
     instance->name = manifest ? manifest->name : name;
     instance->serial = ++serial;
     instance->refs = 1;
+    if (manifest)
+        instance->service = service_get(plugins, manifest->name);
     for (size_t i = 0; i < ENTRY_COUNT; i++)
         instance->entry[i] = LUA_NOREF;
     return instance;

@@ -67,6 +67,7 @@ struct instance {
     unsigned calls;       /* service calls running in it */
     uint64_t build_ms;
     struct service *service;
+    void *links; /* bind/service.h: what this VM has given out */
 
     /* while building or shutting down */
     char phase[16];

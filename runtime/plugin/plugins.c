@@ -332,11 +332,9 @@ static bool holds(struct instance *const *instances, size_t len, const struct in
     return false;
 }
 
-static void bring_live(struct plugins *plugins, struct instance *instance)
+static void bring_live(struct instance *instance)
 {
     instance->state = INSTANCE_LIVE;
-    if (!instance->service)
-        instance->service = service_get(plugins, instance->name);
     instance->service->live = instance;
 }
 
@@ -365,7 +363,7 @@ void plugins_swap(struct plugins *plugins, struct instance *const *instances, si
     retire_replaced(plugins, old, instances, len);
     for (size_t i = 0; i < len; i++) {
         const bool fresh = instances[i]->state != INSTANCE_LIVE;
-        bring_live(plugins, instances[i]);
+        bring_live(instances[i]);
         if (fresh && options->on_live)
             options->on_live(options->app, instances[i]);
     }

@@ -386,7 +386,6 @@ static void built(struct instance *instance, const struct err *err, void *arg)
         discard(reload, c);
         plan_fail(c, PLUGIN_FAILED, err);
     } else {
-        instance->service = service_get(reload->plugins, instance->name);
         instance->service->pending = instance;
     }
     go_on(reload);

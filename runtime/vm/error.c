@@ -155,7 +155,7 @@ static void add_inner(struct vm *vm, struct err *err)
     if (!vm->inner_trace || !strstr(err->message, vm->inner_message))
         return;
     copy_text(outer, sizeof(outer), err->traceback);
-    snprintf(err->traceback, sizeof(err->traceback), "%.4000s\n(coroutine inside)\n%.4000s",
+    snprintf(err->traceback, sizeof(err->traceback), "%.4000s\ncalled from\n%.4000s",
              vm->inner_trace, outer);
 }
 

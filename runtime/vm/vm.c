@@ -66,23 +66,26 @@ void vm_leave(struct vm *vm, struct vm_entry entry)
     vm->enforced = entry.enforced;
 }
 
+void vm_note_trace(struct vm *vm, const char *message, const char *trace)
+{
+    free(vm->inner_trace);
+    free(vm->inner_message);
+    vm->inner_trace = mem_copy_n(trace, strnlen(trace, ERR_TRACE_MAX / 2));
+    vm->inner_message = mem_copy_n(message, strnlen(message, ERR_MESSAGE_MAX / 2));
+}
+
 /* Remembers the traceback of a coroutine that failed inside another, for when its error ends the
  * task: note(coroutine, error).
  */
 static int note(lua_State *L)
 {
-    struct vm *vm = vm_of(L);
     lua_State *co = lua_tothread(L, 1);
     const char *message = lua_tostring(L, 2);
 
-    free(vm->inner_trace);
-    free(vm->inner_message);
-    vm->inner_trace = vm->inner_message = NULL;
     if (!co || !message)
         return 0;
     luaL_traceback(L, co, NULL, 0);
-    vm->inner_trace = mem_copy(lua_tostring(L, -1));
-    vm->inner_message = mem_copy(message);
+    vm_note_trace(vm_of(L), message, lua_tostring(L, -1));
     return 0;
 }
 
@@ -209,6 +212,19 @@ void vm_report(struct vm *vm, const struct err *err)
 {
     if (vm->options.report)
         vm->options.report(vm, err);
+}
+
+bool vm_relax(struct vm *vm)
+{
+    const bool enforced = vm->enforced;
+
+    vm->enforced = false;
+    return enforced;
+}
+
+void vm_restore(struct vm *vm, bool enforced)
+{
+    vm->enforced = enforced;
 }
 
 /* --- ledger --- */

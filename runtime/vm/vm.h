@@ -54,6 +54,17 @@ const char *vm_root(const struct vm *vm);
 size_t vm_memory(const struct vm *vm); /* bytes in use now */
 void vm_report(struct vm *vm, const struct err *err);
 
+/* Between these, allocations of the VM are not held to its budget: for C code that only pushes a
+ * little on a state which is not protected.
+ */
+bool vm_relax(struct vm *vm); /* returns what vm_restore() needs */
+void vm_restore(struct vm *vm, bool enforced);
+
+/* Remembers the traceback of another stack that an error with this message came through; an error
+ * that ends a task with the same message shows both.
+ */
+void vm_note_trace(struct vm *vm, const char *message, const char *trace);
+
 void ledger_add(struct vm *vm, struct resource *resource);
 void ledger_remove(struct resource *resource); /* no-op if not on a ledger */
 size_t ledger_count(const struct vm *vm);
