@@ -13,7 +13,7 @@ struct buf {
 };
 
 void buf_fini(struct buf *buf);
-void buf_reset(struct buf *buf); /* empty, memory kept */
+void buf_reset(struct buf *buf);                 /* empty, memory kept */
 char *buf_reserve(struct buf *buf, size_t more); /* where the next `more` bytes may go */
 void buf_add(struct buf *buf, const void *bytes, size_t len);
 void buf_add_str(struct buf *buf, struct str s);
