@@ -50,6 +50,7 @@ static void add_time(struct buf *out)
     static char utc[24], local[12];
     struct timespec now;
     struct tm parts;
+    char ms[] = ".000";
 
     clock_gettime(CLOCK_REALTIME, &now);
     if (now.tv_sec != second) {
@@ -57,15 +58,22 @@ static void add_time(struct buf *out)
         strftime(utc, sizeof(utc), "%Y-%m-%dT%H:%M:%S", gmtime_r(&second, &parts));
         strftime(local, sizeof(local), "%H:%M:%S", localtime_r(&second, &parts));
     }
-    buf_printf(out, format == LOG_JSON ? "%s.%03ldZ" : "%s.%03ld", format == LOG_JSON ? utc : local,
-               now.tv_nsec / 1000000);
+    ms[1] = (char)('0' + now.tv_nsec / 100000000);
+    ms[2] = (char)('0' + now.tv_nsec / 10000000 % 10);
+    ms[3] = (char)('0' + now.tv_nsec / 1000000 % 10);
+    buf_puts(out, format == LOG_JSON ? utc : local);
+    buf_puts(out, ms);
+    if (format == LOG_JSON)
+        buf_putc(out, 'Z');
 }
 
 static void add_member(struct buf *out, const char *key, const char *text)
 {
     if (!text)
         return;
-    buf_printf(out, ",\"%s\":", key);
+    buf_puts(out, ",\"");
+    buf_puts(out, key);
+    buf_puts(out, "\":");
     buf_json_string(out, mask_text(&scratch, str_of(text)));
 }
 
@@ -103,7 +111,9 @@ static void make_json(struct buf *out, const struct log_line *line)
 {
     buf_puts(out, "{\"time\":\"");
     add_time(out);
-    buf_printf(out, "\",\"level\":\"%s\"", levels[line->level].name);
+    buf_puts(out, "\",\"level\":\"");
+    buf_puts(out, levels[line->level].name);
+    buf_putc(out, '"');
     add_member(out, "msg", line->message ? line->message : "");
     add_member(out, "plugin", line->plugin);
     add_member(out, "requestId", line->request_id);
