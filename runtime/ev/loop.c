@@ -17,8 +17,11 @@ uint64_t clock_now_ns(void)
     return (uint64_t)now.tv_sec * 1000000000 + (uint64_t)now.tv_nsec;
 }
 
+/* Read once a turn, but anew after the wait, whose end no one tells. */
 uint64_t loop_now_ms(struct loop *loop)
 {
+    if (loop->now_ns == 0)
+        loop->now_ns = clock_now_ns();
     return loop->now_ns / 1000000;
 }
 
@@ -132,6 +135,7 @@ bool loop_turn(struct loop *loop, unsigned max_wait_ms)
     int32_t wait = wait_ms(loop, max_wait_ms);
     if (uv_has_news(&loop->uv))
         uv_run(&loop->uv, UV_RUN_NOWAIT);
+    loop->now_ns = 0;
     h2o_evloop_run(loop->h2o, wait);
     if (uv_wait_ms(loop) == 0)
         uv_run(&loop->uv, UV_RUN_NOWAIT);
@@ -165,7 +169,6 @@ struct loop *loop_new(struct err *err)
         return NULL;
     }
     loop->last_post = &loop->first_post;
-    loop->now_ns = clock_now_ns();
     loop->h2o = h2o_evloop_create();
     loop->uv_socket =
         h2o_evloop_socket_create(loop->h2o, uv_backend_fd(&loop->uv), H2O_SOCKET_FLAG_DONT_READ);

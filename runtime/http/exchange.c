@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/urlpath.h"
+#include "http/chars.h"
 
 /* --- text --- */
 
@@ -30,39 +31,21 @@ static struct str copy_lower(struct exchange *x, struct str name)
     return (struct str){copy, name.len};
 }
 
-static bool is_token(unsigned char c)
-{
-    static const char marks[] = "!#$%&'*+-.^_`|~";
-    unsigned char letter = c | 0x20;
-    return (letter >= 'a' && letter <= 'z') || (c >= '0' && c <= '9') ||
-           (c && strchr(marks, c) != NULL);
-}
-
 bool header_valid(struct str name, struct str value)
 {
-    for (size_t i = 0; i < name.len; i++) {
-        if (!is_token((unsigned char)name.at[i]))
-            return false;
-    }
+    if (name.len == 0 || span(name.at, name.len, CHAR_TOKEN) != name.len)
+        return false;
     for (size_t i = 0; i < value.len; i++) {
-        unsigned char c = (unsigned char)value.at[i];
-        if ((c < 0x20 && c != '\t') || c == 0x7F)
+        i += span_text(value.at + i, value.len - i);
+        if (i < value.len && value.at[i] != '\t')
             return false;
     }
-    return name.len > 0;
+    return true;
 }
 
 bool request_id_valid(struct str id)
 {
-    if (id.len < 1 || id.len > 128)
-        return false;
-    for (size_t i = 0; i < id.len; i++) {
-        char c = id.at[i], letter = (char)(c | 0x20);
-        if (!(letter >= 'a' && letter <= 'z') && !(c >= '0' && c <= '9') && c != '.' && c != '_' &&
-            c != '-')
-            return false;
-    }
-    return true;
+    return id.len >= 1 && id.len <= 128 && span(id.at, id.len, CHAR_ID) == id.len;
 }
 
 /* --- header lists --- */
@@ -388,7 +371,7 @@ void exchange_respond_error(struct exchange *x,
 
 void *exchange_alloc(struct exchange *x, size_t size)
 {
-    return x->ops->alloc(x, size);
+    return memset(x->ops->alloc(x, size), 0, size);
 }
 
 void exchange_watch(struct exchange *x, void (*gone)(struct exchange *x, void *owner), void *owner)

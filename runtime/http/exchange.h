@@ -71,7 +71,7 @@ void exchange_respond_error(struct exchange *x,
                             const char *message,
                             const char *traceback);
 
-/* Memory that goes with the exchange. */
+/* Memory that goes with the exchange, zeroed. */
 void *exchange_alloc(struct exchange *x, size_t size);
 
 /* The receiver's own pointer, and what to call when the peer goes before the answer. */

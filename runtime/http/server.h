@@ -20,9 +20,8 @@ struct server_options {
     uint64_t client_timeout; /* ms; slow headers or bodies, idle connections */
 };
 
-struct http_server *http_server_new(struct loop *loop,
-                                    const struct server_options *options,
-                                    struct err *err);
+struct http_server *
+http_server_new(struct loop *loop, const struct server_options *options, struct err *err);
 
 /* Serves connections accepted from `fd`, a listening socket that the server then owns. */
 bool http_server_listen(struct http_server *server, int fd, struct err *err);

@@ -1,0 +1,102 @@
+/* Inside of struct http_server, shared by the files of http/ only.
+ *
+ * server.c       the server's life, listeners, accepting
+ * connection.c   one connection: the guard's state, its timeout, refusing and closing
+ * guard.c        puts the scanners in front of h2o's reader
+ * exchange_h2o.c exchanges over h2o's requests
+ * waiting.c      the exchanges whose answer is awaited, and whether their client is still there
+ */
+#pragma once
+
+#include <netinet/in.h>
+
+#include "base/buf.h"
+#include "base/random.h"
+#include "ev/loop.h"
+#include "http/body.h"
+#include "http/exchange_impl.h"
+#include "http/h2o.h"
+#include "http/head.h"
+#include "http/server.h"
+
+struct listener {
+    h2o_socket_t *socket;
+    struct listener *next;
+};
+
+struct http_server {
+    struct loop *loop;
+    struct server_options options;
+    h2o_globalconf_t config;
+    h2o_context_t context;
+    h2o_accept_ctx_t accept;
+    h2o_timeout_t client_timeout, linger_timeout;
+    struct listener *listeners;
+    struct timer accept_again; /* runs while descriptors are short */
+    h2o_linklist_t connections, waiting;
+    struct timer sweep; /* of `waiting` */
+    size_t open_exchanges;
+    bool stopping;
+    struct random_pool random;
+};
+
+/* What the guard knows of a connection. It belongs to its socket and is freed with it. */
+enum connection_state {
+    CONNECTION_SERVED, /* no request is being read: one is being answered, or none began yet */
+    CONNECTION_HEAD,
+    CONNECTION_BODY,
+    CONNECTION_REFUSED, /* the refusal is on its way, what still comes in is thrown away */
+    CONNECTION_OPAQUE,  /* no longer HTTP/1 */
+};
+
+struct connection {
+    struct http_server *server;
+    h2o_socket_t *socket;
+    h2o_socket_cb read; /* h2o's own reader, behind the guard */
+    h2o_linklist_t link;
+    h2o_timeout_entry_t timeout;
+    enum connection_state state;
+    bool begun; /* the first byte of the next request is there */
+    struct head head;
+    struct body body;
+    size_t body_seen; /* bytes of the body since the timeout was armed */
+    size_t thrown_away;
+    struct buf later; /* bytes of pipelined requests, for when the one before is answered */
+    size_t later_at;
+    struct buf refusal;
+    uint8_t ip_len;
+    char ip[INET6_ADDRSTRLEN];
+};
+
+/* connection.c */
+void connection_open(struct http_server *server, h2o_socket_t *socket);
+struct connection *connection_of(h2o_socket_t *socket); /* NULL if it is none of ours */
+void connection_await(struct connection *c);            /* the next request: timeout armed */
+void connection_arm(struct connection *c);
+void connection_disarm(struct connection *c);
+void connection_refuse(struct connection *c, const struct refusal *refusal);
+void connection_close(struct connection *c);
+bool connection_has_later(const struct connection *c);
+bool connection_idle(const struct connection *c);
+struct str connection_ip(struct connection *c);
+
+/* guard.c */
+bool guard_works(void);
+void guard_read_start(struct connection *c, h2o_socket_cb read);
+void guard_pass(h2o_socket_t *socket, h2o_socket_cb read); /* h2o's own h2o_socket_read_start() */
+
+/* exchange_h2o.c */
+struct h2o_exchange {
+    struct exchange x;
+    h2o_req_t *req;
+    struct http_server *server;
+    h2o_linklist_t waiting;
+    uint64_t since_ms;
+    uint64_t half_closed_ms; /* when the client's FIN was first seen, or 0 */
+};
+
+void exchange_h2o_begin(struct http_server *server, h2o_req_t *req);
+
+/* waiting.c */
+void waiting_watch(struct http_server *server); /* makes sure that somebody looks */
+void waiting_sweep(struct timer *timer);
