@@ -29,7 +29,7 @@ local sleep = awaitable(timer.sleep)
 --- Waits; everything else goes on meanwhile.
 --- @param seconds number Not negative.
 function M.sleep(seconds)
-  if type(seconds) ~= "number" or not (seconds >= 0) then
+  if type(seconds) ~= "number" or seconds < 0 or seconds ~= seconds then
     local problem = "buntime.sleep: seconds must be a number that is not negative, got %s"
     error(problem:format(tostring(seconds)), 2)
   end

@@ -1,5 +1,6 @@
 /* buntime.core.json: the module, and the codec that both directions share. */
 #include <stdio.h>
+#include <string.h>
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -10,7 +11,7 @@
 
 enum {
     BUFFER_FIRST = 1024,
-    BUFFER_KEPT = 64 * 1024, /* larger ones are given back */
+    BUFFER_KEPT = 64 * 1024, /* a larger one is left to the collector */
     KEY_SHOWN = 40,          /* bytes of a key in a path */
 };
 
@@ -30,41 +31,10 @@ struct json_codec *json_codec(lua_State *L)
     return codec;
 }
 
-void json_codec_grow(lua_State *L, struct json_codec *codec, size_t cap)
-{
-    char *data;
-
-    data = codec->alloc(codec->alloc_data, codec->data, codec->cap, cap);
-    if (!data)
-        luaL_error(L, "not enough memory");
-    codec->data = data;
-    codec->cap = cap;
-}
-
-static void release(struct json_codec *codec)
-{
-    if (codec->data)
-        codec->alloc(codec->alloc_data, codec->data, codec->cap, 0);
-    codec->data = NULL;
-    codec->cap = 0;
-}
-
-struct json_codec *json_codec_begin(lua_State *L)
-{
-    struct json_codec *codec = json_codec(L);
-
-    if (codec->cap > BUFFER_KEPT)
-        release(codec);
-    if (!codec->data)
-        json_codec_grow(L, codec, BUFFER_FIRST);
-    return codec;
-}
-
 static int codec_collect(lua_State *L)
 {
-    struct json_codec *codec = lua_touserdata(L, 1);
+    const struct json_codec *codec = lua_touserdata(L, 1);
 
-    release(codec);
     freelocale(codec->c_locale);
     return 0;
 }
@@ -86,14 +56,66 @@ static void codec_new(lua_State *L)
     struct json_codec *codec = lua_newuserdata(L, sizeof(*codec)); /* codec */
 
     *codec = (struct json_codec){.data = NULL};
-    codec->alloc = lua_getallocf(L, &codec->alloc_data);
-    luaL_newmetatable(L, JSON_ARRAY_TYPE); /* codec mark */
+    codec->c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0); /* libc has a static one */
+    luaL_newmetatable(L, JSON_ARRAY_TYPE);                      /* codec mark */
     codec->array_mark = lua_topointer(L, -1);
     codec->array_ref = luaL_ref(L, LUA_REGISTRYINDEX); /* codec */
+    lua_pushboolean(L, false);
+    codec->buffer_ref = luaL_ref(L, LUA_REGISTRYINDEX);
     codec_register(L);
-    /* Last, as nothing but the collector frees it. For "C" libc has a static one. */
-    codec->c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
     lua_pop(L, 1); /* - */
+}
+
+/* --- its buffer --- */
+
+/* Pushes a new buffer, which from now on is the one that is kept. */
+static char *push_buffer(lua_State *L, struct json_codec *codec, size_t cap)
+{
+    char *data = lua_newuserdata(L, cap);
+
+    lua_pushvalue(L, -1);
+    lua_rawseti(L, LUA_REGISTRYINDEX, codec->buffer_ref);
+    codec->data = data;
+    codec->cap = cap;
+    codec->taken = true;
+    return data;
+}
+
+void json_open(struct json_out *out, lua_State *L)
+{
+    struct json_codec *codec = json_codec(L);
+
+    if (codec->taken || !codec->data || codec->cap > BUFFER_KEPT) {
+        push_buffer(L, codec, BUFFER_FIRST);
+    } else {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, codec->buffer_ref);
+        codec->taken = true;
+    }
+    *out = (struct json_out){.L = L, .codec = codec, .slot = lua_gettop(L)};
+    out->data = out->at = codec->data;
+    out->end = codec->data + codec->cap;
+}
+
+void json_grow(struct json_out *out, size_t more)
+{
+    const size_t used = (size_t)(out->at - out->data);
+    size_t cap = 2 * (size_t)(out->end - out->data);
+    char *data;
+
+    if (cap < used + more)
+        cap = used + more;
+    data = push_buffer(out->L, out->codec, cap);
+    memcpy(data, out->data, used);
+    lua_replace(out->L, out->slot); /* now the old one may go */
+    out->data = data;
+    out->at = data + used;
+    out->end = data + cap;
+}
+
+void json_close(struct json_out *out)
+{
+    if (out->codec->data == out->data)
+        out->codec->taken = false;
 }
 
 /* --- paths --- */

@@ -2,7 +2,7 @@
  *
  * The rules (bare empty table `{}`, marked arrays, strict RFC 8259, what raises) are those of
  * buntime.json, which docs/reference describes. The module must have been opened in this VM
- * (bind_json_open()). All memory is the VM's; nothing here has to be freed.
+ * (bind_json_open()). All memory is the VM's; nothing has to be freed.
  */
 #pragma once
 
@@ -19,8 +19,9 @@ enum { JSON_DEPTH_MAX = 1000 };
  */
 #define JSON_ARRAY_TYPE "buntime.json.array"
 
-/* Encodes the value at `index`. The bytes are borrowed until the next JSON call in this VM.
- * Raises for a value that cannot be written, naming its path; the stack is left as it was.
+/* Encodes the value at `index`. The bytes are borrowed: they are to be taken before the next call
+ * that may run the collector. Raises for a value that cannot be written, naming its path; the
+ * stack is left as it was.
  */
 struct str json_encode(lua_State *L, int index);
 

@@ -11,7 +11,6 @@
 #include "bind/json_codec.h"
 
 enum {
-    NUMBER_MAX = 32,   /* longest text of a number, with room to spare */
     LUA_TCDATA = 10,   /* LuaJIT's, not in its headers */
     STACK_STEP = 16,   /* levels between two lua_checkstack() */
     SLOTS_A_LEVEL = 4, /* key, value, and two to work with */
@@ -21,9 +20,8 @@ enum {
  * key and a value for each table that is open: the path, when something is wrong.
  */
 struct writer {
+    struct json_out out;
     lua_State *L;
-    struct json_codec *codec;
-    char *at, *end; /* in the codec's buffer */
     int base;
     int depth; /* tables open */
     const void *open[JSON_DEPTH_MAX + 1];
@@ -67,233 +65,39 @@ fail(struct writer *w, int levels, const char *fmt, ...)
 /* Raises about the table that is open. */
 #define FAIL_TABLE(w, ...) fail((w), (w)->depth - 1, __VA_ARGS__)
 
-/* --- bytes --- */
-
-static void grow(struct writer *w, size_t more)
-{
-    const size_t used = (size_t)(w->at - w->codec->data);
-    size_t cap = w->codec->cap * 2;
-
-    if (cap < used + more)
-        cap = used + more;
-    json_codec_grow(w->L, w->codec, cap);
-    w->at = w->codec->data + used;
-    w->end = w->codec->data + w->codec->cap;
-}
-
-static inline void need(struct writer *w, size_t more)
-{
-    if ((size_t)(w->end - w->at) < more)
-        grow(w, more);
-}
+/* --- scalars --- */
 
 static inline void put(struct writer *w, char c)
 {
-    need(w, 1);
-    *w->at++ = c;
+    json_need(&w->out, 1);
+    *w->out.at++ = c;
 }
 
 static inline void put_text(struct writer *w, const char *text, size_t len)
 {
-    need(w, len);
-    memcpy(w->at, text, len);
-    w->at += len;
-}
-
-/* --- strings --- */
-
-static void put_escape(struct writer *w, unsigned char c)
-{
-    static const char hex[] = "0123456789abcdef";
-    static const char shorts[0x20] = {
-        ['\b'] = 'b', ['\t'] = 't', ['\n'] = 'n', ['\f'] = 'f', ['\r'] = 'r'};
-
-    *w->at++ = '\\';
-    if (c == '"' || c == '\\') {
-        *w->at++ = (char)c;
-    } else if (shorts[c]) {
-        *w->at++ = shorts[c];
-    } else {
-        memcpy(w->at, "u00", 3);
-        w->at[3] = hex[c >> 4];
-        w->at[4] = hex[c & 15];
-        w->at += 5;
-    }
-}
-
-/* Writes the one character at `s` that is not plain and returns its length; 0: not UTF-8. */
-static size_t put_special(struct writer *w, const char *s, const char *end)
-{
-    size_t len;
-
-    need(w, 6 + (size_t)(end - s)); /* the escape, and all that may follow it unescaped */
-    if ((unsigned char)*s < 0x80) {
-        put_escape(w, (unsigned char)*s);
-        return 1;
-    }
-    len = json_utf8(s, end);
-    memcpy(w->at, s, len);
-    w->at += len;
-    return len;
-}
-
-/* Copies the plain bytes that `s` begins with and returns how many; writes up to a word more. */
-static inline size_t copy_plain(char *out, const char *s, size_t len)
-{
-    size_t i = 0;
-
-    for (; len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
-        const uint64_t word = json_load(s + i), marks = json_marks(word);
-
-        json_store(out + i, word);
-        if (marks)
-            return i + json_before(marks);
-    }
-    if (i < len) {
-        const uint64_t word = json_load_tail(s + i, len - i), marks = json_marks(word);
-
-        json_store(out + i, word);
-        return marks ? i + json_before(marks) : len;
-    }
-    return len;
-}
-
-/* There is always room for the rest of the string, a word and the closing quote. False: not
- * UTF-8.
- */
-static bool write_string(struct writer *w, const char *s, size_t len)
-{
-    const char *end = s + len;
-
-    need(w, len + 2 + sizeof(uint64_t));
-    *w->at++ = '"';
-    for (;;) {
-        const size_t plain = copy_plain(w->at, s, (size_t)(end - s));
-        size_t special;
-
-        w->at += plain;
-        s += plain;
-        if (s == end)
-            break;
-        special = put_special(w, s, end);
-        if (!special)
-            return false;
-        s += special;
-        need(w, (size_t)(end - s) + 2 + sizeof(uint64_t));
-    }
-    *w->at++ = '"';
-    return true;
-}
-
-/* --- numbers --- */
-
-static size_t count_digits(uint64_t n)
-{
-    for (size_t count = 0;; count += 4, n /= 10000) {
-        if (n < 10)
-            return count + 1;
-        if (n < 100)
-            return count + 2;
-        if (n < 1000)
-            return count + 3;
-        if (n < 10000)
-            return count + 4;
-    }
-}
-
-/* The last `len` digits, zeros in front. */
-static void put_digits(char *out, uint64_t n, size_t len)
-{
-    for (; len > 0; n /= 10)
-        out[--len] = (char)('0' + n % 10);
-}
-
-static size_t format_integer(char *out, uint64_t n)
-{
-    const size_t len = count_digits(n);
-
-    put_digits(out, n, len);
-    return len;
-}
-
-/* Most numbers people write have few decimals: `d` is m / 10^k with m below 2^53, and that
- * division, being correctly rounded, gives `d` back. The first k that does is the shortest text.
- * Returns 0 when there is none with up to 15 digits.
- */
-static size_t format_decimal(char *out, double d)
-{
-    double scale = 1;
-    uint64_t m;
-    size_t k = 0, len;
-
-    if (d < 1e-4 || d >= 1e15)
-        return 0;
-    do {
-        if (d * scale * 10 >= 1e15)
-            return 0;
-        scale *= 10;
-        k++;
-        m = (uint64_t)(d * scale + 0.5);
-    } while ((double)m / scale != d);
-
-    len = format_integer(out, (uint64_t)d);
-    out[len++] = '.';
-    put_digits(out + len, m, k);
-    return len + k;
-}
-
-/* The fewest digits that read back as the same double; 17 always do. */
-static size_t format_digits(const struct json_codec *codec, char *out, double d)
-{
-    const locale_t old = uselocale(codec->c_locale);
-    int len = 0;
-
-    for (int digits = 15; digits <= 17; digits++) {
-        len = snprintf(out, NUMBER_MAX, "%.*g", digits, d);
-        if (strtod(out, NULL) == d)
-            break;
-    }
-    uselocale(old);
-    return (size_t)len;
-}
-
-/* `d` is finite. */
-static size_t format_number(const struct json_codec *codec, char *out, double d)
-{
-    size_t sign = 0, len;
-
-    if (signbit(d)) {
-        *out++ = '-';
-        d = -d;
-        sign = 1;
-    }
-    if (d <= 9007199254740992.0 && d == (double)(uint64_t)d)
-        return sign + format_integer(out, (uint64_t)d);
-    len = format_decimal(out, d);
-    return sign + (len ? len : format_digits(codec, out, d));
+    json_need(&w->out, len);
+    memcpy(w->out.at, text, len);
+    w->out.at += len;
 }
 
 static void write_number(struct writer *w, double d)
 {
     if (!isfinite(d))
         fail(w, w->depth, isnan(d) ? "number is NaN" : "number is infinite");
-    need(w, NUMBER_MAX);
-    w->at += format_number(w->codec, w->at, d);
+    json_need(&w->out, JSON_NUMBER_MAX);
+    w->out.at += json_format_number(w->out.codec, w->out.at, d);
 }
 
 /* 64-bit integers of the FFI. Their __tostring gives "42LL" or "42ULL"; whatever else it gives
- * is not a number. A __tostring of the plugin's own may run here, hence the count.
+ * is not a number.
  */
 static void write_cdata(struct writer *w)
 {
-    const unsigned call = w->codec->calls;
     const char *text, *digits;
     size_t len;
 
     if (!luaL_callmeta(w->L, -1, "__tostring") || lua_type(w->L, -1) != LUA_TSTRING)
         fail(w, w->depth, "cannot encode a cdata");
-    if (w->codec->calls != call)
-        fail(w, w->depth, "its __tostring called json.encode");
     text = lua_tostring(w->L, -1);
     digits = text + (*text == '-');
     len = strspn(digits, "0123456789");
@@ -311,7 +115,7 @@ static bool is_marked(const struct writer *w)
 
     if (!lua_getmetatable(w->L, -1))
         return false;
-    marked = lua_topointer(w->L, -1) == w->codec->array_mark;
+    marked = lua_topointer(w->L, -1) == w->out.codec->array_mark;
     lua_pop(w->L, 1);
     return marked;
 }
@@ -359,7 +163,7 @@ static void write_entry(struct writer *w, bool first)
     key = lua_tolstring(w->L, -2, &len);
     if (!first)
         put(w, ',');
-    if (!write_string(w, key, len))
+    if (!json_write_string(&w->out, key, len))
         fail(w, w->depth, "the key is not valid UTF-8");
     put(w, ':');
     write_value(w);
@@ -415,13 +219,13 @@ static void write_numbered(struct writer *w)
 
         if (isinf(n))
             FAIL_TABLE(w, "a key is infinite");
-        need(w, NUMBER_MAX + 4);
+        json_need(&w->out, JSON_NUMBER_MAX + 4);
         if (!first)
-            *w->at++ = ',';
-        *w->at++ = '"';
-        w->at += format_number(w->codec, w->at, n);
-        *w->at++ = '"';
-        *w->at++ = ':';
+            *w->out.at++ = ',';
+        *w->out.at++ = '"';
+        w->out.at += json_format_number(w->out.codec, w->out.at, n);
+        *w->out.at++ = '"';
+        *w->out.at++ = ':';
         write_value(w);
         first = false;
     }
@@ -452,7 +256,7 @@ static void write_unordered(struct writer *w, int done, bool marked)
     if (keys.has_first || marked)
         FAIL_TABLE(w, "sparse array: %.0f elements, but the last index is %.14g", keys.count,
                    keys.max);
-    w->at--; /* the bracket */
+    w->out.at--; /* the bracket */
     write_numbered(w);
 }
 
@@ -536,7 +340,7 @@ static void write_value(struct writer *w)
         size_t len;
         const char *text = lua_tolstring(w->L, -1, &len);
 
-        if (!write_string(w, text, len))
+        if (!json_write_string(&w->out, text, len))
             fail(w, w->depth, "string is not valid UTF-8");
     } else if (type == LUA_TNUMBER) {
         write_number(w, lua_tonumber(w->L, -1));
@@ -547,27 +351,41 @@ static void write_value(struct writer *w)
     }
 }
 
-struct str json_encode(lua_State *L, int index)
+/* Pushes the buffer. */
+static void encode(struct json_out *out, lua_State *L, int index)
 {
     struct writer w; /* not cleared: `open` is 8 KB, and only what is open is read */
 
     luaL_checkstack(L, 2 * SLOTS_A_LEVEL, "json.encode");
-    w.L = L;
-    w.codec = json_codec_begin(L);
-    w.codec->calls++;
-    w.at = w.codec->data;
-    w.end = w.codec->data + w.codec->cap;
-    w.depth = 0;
     lua_pushvalue(L, index);
-    w.base = lua_gettop(L);
+    json_open(&w.out, L);
+    lua_insert(L, -2); /* buffer value */
+    w.out.slot--;
+    w.L = L;
+    w.base = w.out.slot + 1;
+    w.depth = 0;
     write_value(&w);
     lua_pop(L, 1);
-    return (struct str){w.codec->data, (size_t)(w.at - w.codec->data)};
+    *out = w.out;
+}
+
+struct str json_encode(lua_State *L, int index)
+{
+    struct json_out out;
+
+    encode(&out, L, index);
+    json_close(&out);
+    lua_pop(L, 1);
+    return (struct str){out.data, (size_t)(out.at - out.data)};
 }
 
 void json_encode_value(lua_State *L, int index)
 {
-    const struct str text = json_encode(L, index);
+    struct json_out out;
 
-    lua_pushlstring(L, text.at, text.len);
+    encode(&out, L, index);
+    /* The collector may run here, and finalizers with it: the buffer is still taken. */
+    lua_pushlstring(L, out.data, (size_t)(out.at - out.data));
+    json_close(&out);
+    lua_remove(L, -2);
 }
