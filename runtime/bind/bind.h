@@ -13,6 +13,8 @@ struct exchange;
 /* vm_options.open: registers every module in package.preload. */
 int bind_open(lua_State *L);
 
+int bind_auth_open(lua_State *L);    /* who may use the control plane */
+int bind_service_open(lua_State *L); /* getPlugin and calls between plugins */
 int bind_json_open(lua_State *L);    /* encode, decode, array, null */
 int bind_request_open(lua_State *L); /* the request object */
 int bind_route_open(lua_State *L);   /* the route tree */

@@ -152,8 +152,7 @@ static int ref_newindex(lua_State *L)
 {
     struct ref *ref = check_ref(L, 1);
 
-    return luaL_error(L, "what plugin \"%s\" provides cannot be assigned to",
-                      ref_plugin_name(ref));
+    return luaL_error(L, "what plugin \"%s\" provides cannot be assigned to", ref_plugin_name(ref));
 }
 
 static int ref_tostring(lua_State *L)
@@ -262,6 +261,7 @@ static void undo(void *arg)
     struct call *call = arg;
 
     call->waiting = NULL;
+    task_set_request_id(call->task, NULL); /* it went with the caller */
     task_cancel(call->task, "the caller was cancelled");
 }
 
@@ -390,11 +390,8 @@ static int service_open(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"call", ref_call},
-    {"find", service_find},
-    {"declared", service_declared},
-    {"open", service_open},
-    {NULL, NULL},
+    {"call", ref_call},     {"find", service_find}, {"declared", service_declared},
+    {"open", service_open}, {NULL, NULL},
 };
 
 static const luaL_Reg metamethods[] = {

@@ -48,7 +48,6 @@ void ref_push_path(
 /* Values between the VMs of `from` and `to`, references made and undone. Runs protected on `to`. */
 void service_transfer(lua_State *from, int first, int count, lua_State *to);
 
-
 /* Whether the table at `index` crosses by reference. */
 bool service_by_reference(lua_State *L, int index);
 

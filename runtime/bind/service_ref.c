@@ -17,11 +17,11 @@
  * Released ids wait in a list, because they come from another VM's collector.
  */
 struct links {
-    int by_id, ids;         /* registry references: id → object, object → id */
-    int counts;             /* id → how many references other VMs hold */
-    int imports;            /* "serial:id" and path text → reference, weak */
-    int functions;          /* wrapping function → reference userdata, weak keys */
-    int wrap;               /* Lua function that makes a function around a reference */
+    int by_id, ids; /* registry references: id → object, object → id */
+    int counts;     /* id → how many references other VMs hold */
+    int imports;    /* "serial:id" and path text → reference, weak */
+    int functions;  /* wrapping function → reference userdata, weak keys */
+    int wrap;       /* Lua function that makes a function around a reference */
     int next_id;
     int *released;
     size_t released_len, released_cap;
@@ -228,7 +228,8 @@ static void wrap_function(lua_State *L)
     lua_remove(L, -2);
 }
 
-/* Looks for an import under the key on top, which it replaces by the import; false: stack as before. */
+/* Looks for an import under the key on top, which it replaces by the import; false: stack as
+ * before. */
 static bool find_import(lua_State *L)
 {
     lua_rawgeti(L, LUA_REGISTRYINDEX, links_of(L)->imports);

@@ -125,6 +125,11 @@ struct plugin *plugins_find(struct plugins *plugins, const char *name)
     return found;
 }
 
+const struct plugins_options *plugins_options(const struct plugins *plugins)
+{
+    return &plugins->options;
+}
+
 const struct settings *plugins_settings(const struct plugins *plugins)
 {
     return plugins->options.settings;

@@ -18,6 +18,7 @@
 #include "plugin/faults.h"
 
 struct env_source;
+struct exchange;
 struct generation;
 struct instance;
 struct loop;
@@ -56,6 +57,13 @@ struct plugin {
     struct plugin *next; /* in discovery order */
 };
 
+/* Why a call was refused, as the answer tells it. */
+struct denial {
+    unsigned status;
+    char code[32];
+    char message[256];
+};
+
 struct plugins_options {
     struct loop *loop;
     const struct settings *settings;
@@ -74,6 +82,15 @@ struct plugins_options {
     /* After a swap, and for the instances that are new in it. */
     void (*on_swap)(void *app, struct generation *generation);
     void (*on_live)(void *app, struct instance *instance);
+    /* Whether the request may do what `permission` names ("plugins:read"); the name of who it is goes
+     * to `principal`. With `mutating`, a request that another site made a browser send is refused.
+     */
+    bool (*authorize)(void *app,
+                      const struct exchange *x,
+                      const char *permission,
+                      bool mutating,
+                      const char **principal,
+                      struct denial *denial);
     /* Before each reload reads anything: e.g. to read RUNTIME_ENV_FILE again. */
     void (*before_reload)(void *app);
 };
@@ -85,6 +102,7 @@ struct generation *plugins_generation(struct plugins *plugins); /* NULL before t
 struct plugin *plugins_first(struct plugins *plugins);          /* walk by ->next */
 struct plugin *plugins_find(struct plugins *plugins, const char *name);
 
+const struct plugins_options *plugins_options(const struct plugins *plugins);
 const struct settings *plugins_settings(const struct plugins *plugins);
 struct loop *plugins_loop(const struct plugins *plugins);
 int (*plugins_open(const struct plugins *plugins))(lua_State *L);

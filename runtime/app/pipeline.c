@@ -1,0 +1,580 @@
+#include "app/pipeline.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "app/server.h"
+#include "base/glob.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "bind/bind.h"
+#include "bind/call.h"
+#include "conf/manifest.h"
+#include "http/exchange.h"
+#include "plugin/generation.h"
+#include "plugin/instance.h"
+#include "plugin/plugins.h"
+#include "vm/task.h"
+
+enum outcome {
+    NEXT,     /* on to the next stage */
+    AGAIN,    /* the same stage with its next plugin */
+    ANSWERED, /* on to what comes after an answer */
+    WAIT,     /* a task goes on with it later */
+    SENT,     /* the end */
+};
+
+struct run {
+    struct server *server;
+    struct exchange *x; /* NULL once it was sent or its client is gone */
+    struct generation *generation;
+    size_t stage, index;
+    struct instance *in; /* whose code works for it; counted */
+    struct task *task;   /* NULL once it is done or was given up on */
+    struct bind_request *request;
+    enum entry entry;
+    enum outcome outcome;
+    bool stepping, response_done;
+    uint64_t started_ns;
+    unsigned refs;
+    struct run *prev, *next;
+};
+
+struct stage {
+    const char *name;
+    enum outcome (*enter)(struct run *run);
+    bool plugins; /* not for the control plane's own requests, which hold no generation */
+};
+
+static void step(struct run *run);
+
+/* --- the run's life --- */
+
+static struct run *new_run(struct server *server, struct exchange *x)
+{
+    struct run *run = server->spare;
+
+    if (run)
+        server->spare = run->next;
+    else
+        run = mem_alloc(sizeof(*run));
+    *run = (struct run){.server = server, .x = x, .refs = 1, .next = server->runs};
+    if (server->runs)
+        server->runs->prev = run;
+    server->runs = run;
+    server->run_count++;
+    return run;
+}
+
+static void unref_run(struct run *run)
+{
+    struct server *server = run->server;
+
+    if (--run->refs > 0)
+        return;
+    run->next = server->spare;
+    server->spare = run;
+}
+
+static void unlink_run(struct run *run)
+{
+    struct server *server = run->server;
+
+    if (run->prev)
+        run->prev->next = run->next;
+    else
+        server->runs = run->next;
+    if (run->next)
+        run->next->prev = run->prev;
+    server->run_count--;
+}
+
+static void leave_instance(struct run *run)
+{
+    bind_request_close(run->request);
+    run->request = NULL;
+    run->task = NULL;
+    if (run->in)
+        instance_unref(run->in);
+    run->in = NULL;
+}
+
+/* The request is over: what it held goes. */
+static void end_run(struct run *run)
+{
+    unlink_run(run);
+    generation_unref(run->generation);
+    run->generation = NULL;
+    run->x = NULL;
+    unref_run(run);
+}
+
+/* Takes the run away from its task, which is cancelled and may end whenever it likes. */
+static void abandon_task(struct run *run, const char *reason)
+{
+    struct task *task = run->task;
+    struct instance *in = run->in;
+
+    if (!task)
+        return;
+    instance_ref(in);
+    leave_instance(run);
+    task_set_request_id(task, NULL);
+    task_cancel(task, reason);
+    instance_unref(in);
+}
+
+static void client_gone(struct exchange *x, void *owner)
+{
+    struct run *run = owner;
+
+    (void)x;
+    run->x = NULL;
+    abandon_task(run, "the client is gone");
+    end_run(run);
+}
+
+/* --- answers of our own --- */
+
+static bool in_development(const struct run *run)
+{
+    return run->server->settings->env == ENV_DEVELOPMENT;
+}
+
+static void respond_failure(struct run *run, const struct err *err)
+{
+    const bool memory = strcmp(err->code, "OUT_OF_MEMORY") == 0;
+    const char *code = memory ? "OUT_OF_MEMORY" : "INTERNAL_SERVER_ERROR";
+    const char *generic = memory ? "The plugin is out of memory" : "Internal server error";
+    char message[ERR_MESSAGE_MAX], traceback[ERR_TRACE_MAX];
+
+    if (!in_development(run)) {
+        exchange_respond_error(run->x, 500, code, generic, NULL);
+        return;
+    }
+    memcpy(message, err->message, sizeof(message));
+    memcpy(traceback, err->traceback, sizeof(traceback));
+    log_mask(message);
+    log_mask(traceback);
+    exchange_respond_error(run->x, 500, code, message, traceback);
+}
+
+/* --- calling plugins --- */
+
+static const char *phase_of(enum entry entry)
+{
+    static const char *const phases[ENTRY_COUNT] = {
+        [ENTRY_ROUTES] = "request",
+        [ENTRY_SERVER_ROUTES] = "request",
+        [ENTRY_SERVER_FETCH] = "server.fetch",
+        [ENTRY_REQUEST_HOOK] = "onRequest",
+        [ENTRY_RESPONSE_HOOK] = "onResponse",
+    };
+
+    return phases[entry] ? phases[entry] : "request";
+}
+
+static enum outcome failed(struct run *run, const struct err *err)
+{
+    struct instance *in = run->in;
+
+    if (run->entry != ENTRY_REQUEST_HOOK && run->entry != ENTRY_RESPONSE_HOOK &&
+        bind_error_response(task_state(run->task), run->x))
+        return ANSWERED; /* an error that says itself what to answer */
+    plugins_fault(in, err, phase_of(run->entry), exchange_id(run->x).at);
+    if (run->entry == ENTRY_RESPONSE_HOOK)
+        return AGAIN; /* the last good response goes out */
+    if (run->entry != ENTRY_REQUEST_HOOK) {
+        respond_failure(run, err);
+        return ANSWERED;
+    }
+    if (in->hook_fail_open)
+        return AGAIN;
+    exchange_respond_error(run->x, 503, "PLUGIN_ONREQUEST_FAILED",
+                           "A request hook failed, so the request was not let through", NULL);
+    return ANSWERED;
+}
+
+static enum outcome succeeded(struct run *run)
+{
+    enum outcome no = run->entry == ENTRY_ROUTES ? NEXT : AGAIN;
+
+    return bind_result(task_state(run->task)) == BIND_ANSWERED ? ANSWERED : no;
+}
+
+static void called(struct task *task, bool ok, const struct err *err, void *arg)
+{
+    struct run *run = arg;
+
+    if (run->task == task) {
+        run->outcome = ok ? succeeded(run) : failed(run, err);
+        leave_instance(run);
+        if (!run->stepping)
+            step(run);
+    }
+    unref_run(run);
+}
+
+/* The call could not even begin. */
+static enum outcome not_started(struct run *run, struct instance *in, const struct err *err)
+{
+    plugins_fault(in, err, phase_of(run->entry), exchange_id(run->x).at);
+    if (run->entry == ENTRY_RESPONSE_HOOK)
+        return AGAIN;
+    exchange_respond_error(run->x, 503, "PLUGIN_NOT_LOADED", "The plugin cannot answer now", NULL);
+    return ANSWERED;
+}
+
+static const struct instance *target_of(struct run *run);
+
+/* Calls `in`, with `strip` bytes of the path hidden and, for hooks, what is going to answer. */
+static enum outcome
+call(struct run *run, struct instance *in, enum entry entry, size_t strip, bool with_app)
+{
+    struct task *task;
+    struct err err;
+    int nargs = 1;
+
+    run->entry = entry;
+    if (!in->vm && entry == ENTRY_RESPONSE_HOOK)
+        return AGAIN; /* it was replaced and is gone; the answer stands */
+    task = instance_task(in, entry, &err);
+    if (!task)
+        return not_started(run, in, &err);
+    if (in->plugin && entry != ENTRY_REQUEST_HOOK && entry != ENTRY_RESPONSE_HOOK)
+        in->plugin->requests++;
+    run->in = instance_ref(in);
+    run->task = task;
+    run->request = bind_request_push(task_state(task), run->x, strip);
+    if (with_app) {
+        bind_push_app(task_state(task), target_of(run));
+        nargs = 2;
+    }
+    task_set_request_id(task, exchange_id(run->x).at);
+    run->refs++;
+    run->outcome = WAIT;
+    task_start(task, nargs, called, run);
+    return run->outcome;
+}
+
+/* --- who is going to answer --- */
+
+static struct str take_segment(struct str *rest)
+{
+    const char *slash = memchr(rest->at, '/', rest->len);
+    const struct str segment = {rest->at, slash ? (size_t)(slash - rest->at) : rest->len};
+    const size_t used = slash ? segment.len + 1 : segment.len;
+
+    rest->at += used;
+    rest->len -= used;
+    return segment;
+}
+
+/* Whether a key of server.routes may match: what the plugin's own router will decide in full. */
+static bool may_match(struct str pattern, struct str path)
+{
+    while (pattern.len > 0) {
+        const struct str want = take_segment(&pattern);
+        struct str got;
+        if (want.len > 0 && want.at[0] == '*' && pattern.len == 0)
+            return true;
+        if (path.len == 0 && want.len > 0 && want.at[want.len - 1] == '?' && pattern.len == 0)
+            return true;
+        got = take_segment(&path);
+        if (want.len > 0 && (want.at[0] == ':' || want.at[0] == '*') && got.len > 0)
+            continue;
+        if (!str_equal(want, got))
+            return false;
+    }
+    return path.len == 0;
+}
+
+static const struct instance *by_server_path(const struct generation *g, struct str path)
+{
+    for (size_t i = 0; i < g->server_route_count; i++) {
+        const struct instance *in = g->server_routes[i];
+        for (size_t k = 0; k < in->server_path_count; k++) {
+            if (may_match(str_of(in->server_paths[k]), path))
+                return in;
+        }
+    }
+    return NULL;
+}
+
+static const struct instance *target_of(struct run *run)
+{
+    const struct generation *g = run->generation;
+    const struct str path = exchange_path(run->x);
+    const struct instance *in = by_server_path(g, path);
+
+    if (!in)
+        in = generation_by_base(g, path);
+    return in ? in : g->root;
+}
+
+static bool lists_public(const struct instance *in, struct str method, struct str path)
+{
+    const struct manifest *manifest = in->manifest;
+
+    for (size_t i = 0; i < manifest->public_route_count; i++) {
+        const struct public_route *route = &manifest->public_routes[i];
+        if (*route->method && !str_equal_nocase(str_of(route->method), method))
+            continue;
+        if (glob_match(str_of(route->pattern), path))
+            return true;
+    }
+    return false;
+}
+
+/* The routes that the answering plugin calls public; where only a `server.fetch` may answer, those
+ * of the plugins that have one.
+ */
+static bool is_public(struct run *run)
+{
+    const struct generation *g = run->generation;
+    const struct str method = exchange_method(run->x), path = exchange_path(run->x);
+    const struct instance *target = target_of(run);
+
+    if (target)
+        return lists_public(target, method, path);
+    for (size_t i = 0; i < g->server_fetch_count; i++) {
+        if (lists_public(g->server_fetches[i], method, path))
+            return true;
+    }
+    return false;
+}
+
+/* --- stages --- */
+
+static bool below(struct str path, const char *prefix, const char *rest)
+{
+    const size_t a = strlen(prefix), b = strlen(rest);
+
+    return path.len >= a + b && memcmp(path.at, prefix, a) == 0 &&
+           memcmp(path.at + a, rest, b) == 0 && (path.len == a + b || path.at[a + b] == '/');
+}
+
+static bool is_control(const struct server *server, struct str path)
+{
+    return below(path, server->settings->api_prefix, "/api") ||
+           str_equal(path, STR("/.well-known/buntime"));
+}
+
+/* The control plane and discovery: its own VM, and no plugin sees it. */
+static enum outcome control_plane(struct run *run)
+{
+    const struct str path = exchange_path(run->x);
+    const size_t prefix = strlen(run->server->settings->api_prefix);
+
+    if (run->generation)
+        return NEXT;
+    return call(run, run->server->control, ENTRY_ROUTES,
+                str_starts(path, STR("/.well-known/")) ? 0 : prefix, false);
+}
+
+static enum outcome request_hooks(struct run *run)
+{
+    const struct generation *g = run->generation;
+
+    while (run->index < g->request_hook_count) {
+        struct instance *in = g->request_hooks[run->index++];
+        if (in->hook_public || !is_public(run))
+            return call(run, in, ENTRY_REQUEST_HOOK, 0, true);
+    }
+    return NEXT;
+}
+
+static enum outcome server_routes(struct run *run)
+{
+    const struct generation *g = run->generation;
+
+    if (run->index >= g->server_route_count)
+        return NEXT;
+    return call(run, g->server_routes[run->index++], ENTRY_SERVER_ROUTES, 0, false);
+}
+
+static enum outcome server_fetch(struct run *run)
+{
+    const struct generation *g = run->generation;
+
+    if (run->index >= g->server_fetch_count)
+        return NEXT;
+    return call(run, g->server_fetches[run->index++], ENTRY_SERVER_FETCH, 0, false);
+}
+
+static enum outcome plugin_routes(struct run *run)
+{
+    struct instance *in = generation_by_base(run->generation, exchange_path(run->x));
+
+    if (!in || !instance_has(in, ENTRY_ROUTES))
+        return NEXT;
+    return call(run, in, ENTRY_ROUTES, strlen(in->manifest->base), false);
+}
+
+static enum outcome root_routes(struct run *run)
+{
+    struct instance *in = run->generation->root;
+
+    if (!in || !instance_has(in, ENTRY_ROUTES))
+        return NEXT;
+    return call(run, in, ENTRY_ROUTES, 0, false);
+}
+
+/* A critical plugin that is not loaded answers 503 at its base, not 404. */
+static bool is_missing_critical(struct run *run)
+{
+    const struct str path = exchange_path(run->x);
+
+    for (struct plugin *p = plugins_first(run->server->plugins); p; p = p->next) {
+        if (p->live || !p->manifest || !p->manifest->critical || !p->base || !p->enabled)
+            continue;
+        if (strcmp(p->base, "/") == 0 || below(path, p->base, ""))
+            return true;
+    }
+    return false;
+}
+
+static enum outcome not_found(struct run *run)
+{
+    if (is_missing_critical(run))
+        exchange_respond_error(run->x, 503, "PLUGIN_NOT_LOADED",
+                               "The plugin that answers here is not loaded", NULL);
+    else
+        exchange_respond_error(run->x, 404, "NOT_FOUND", "Nothing answers here", NULL);
+    return ANSWERED;
+}
+
+static enum outcome response_hooks(struct run *run)
+{
+    const struct generation *g = run->generation;
+
+    if (run->index >= g->response_hook_count)
+        return NEXT;
+    return call(run, g->response_hooks[run->index++], ENTRY_RESPONSE_HOOK, 0, true);
+}
+
+static void log_request(const struct run *run)
+{
+    const struct str method = exchange_method(run->x), path = exchange_path(run->x);
+    char message[512], fields[96];
+    const struct log_line line = {.level = LOG_DEBUG,
+                                  .message = message,
+                                  .request_id = exchange_id(run->x).at,
+                                  .fields = fields};
+
+    snprintf(message, sizeof(message), "%.*s %.*s", (int)(method.len < 32 ? method.len : 32),
+             method.at, (int)(path.len < 400 ? path.len : 400), path.at);
+    snprintf(fields, sizeof(fields), "{\"status\":%u,\"durationMs\":%.3f}", exchange_status(run->x),
+             (double)(clock_now_ns() - run->started_ns) / 1e6);
+    log_write(&line);
+}
+
+static enum outcome send(struct run *run)
+{
+    struct exchange *x = run->x;
+
+    if (run->started_ns)
+        log_request(run);
+    run->x = NULL;
+    exchange_send(x);
+    return SENT;
+}
+
+static const struct stage stages[] = {
+    {"control plane", control_plane, false},
+    {"onRequest", request_hooks, true},
+    {"server.routes", server_routes, true},
+    {"server.fetch", server_fetch, true},
+    {"routes", plugin_routes, true},
+    {"root", root_routes, true},
+    {"not found", not_found, false},
+    {"onResponse", response_hooks, true},
+    {"send", send, false},
+};
+
+enum { STAGE_RESPONSE_HOOKS = 7, STAGE_SEND = 8 };
+
+static void advance(struct run *run)
+{
+    const size_t answered = run->stage < STAGE_RESPONSE_HOOKS ? STAGE_RESPONSE_HOOKS : STAGE_SEND;
+
+    if (run->outcome == AGAIN)
+        return;
+    run->stage = run->outcome == ANSWERED ? answered : run->stage + 1;
+    run->index = 0;
+}
+
+/* Walks the stages until one waits or the response is sent. */
+static void step(struct run *run)
+{
+    run->refs++;
+    run->stepping = true;
+    do {
+        advance(run);
+        if (stages[run->stage].plugins && !run->generation)
+            run->outcome = NEXT;
+        else
+            run->outcome = stages[run->stage].enter(run);
+    } while (run->outcome != WAIT && run->outcome != SENT);
+    run->stepping = false;
+    if (run->outcome == SENT)
+        end_run(run);
+    unref_run(run);
+}
+
+void pipeline_request(void *arg, struct exchange *x)
+{
+    struct server *server = arg;
+    struct run *run = new_run(server, x);
+
+    exchange_watch(x, client_gone, run);
+    if (log_enabled(LOG_DEBUG))
+        run->started_ns = clock_now_ns();
+    if (!is_control(server, exchange_path(x)))
+        run->generation = generation_ref(plugins_generation(server->plugins));
+    run->outcome = AGAIN;
+    step(run);
+}
+
+/* --- cutting --- */
+
+static void cut(struct run *run)
+{
+    abandon_task(run, "the plugin was replaced and the request took too long");
+    exchange_respond_error(run->x, 503, "PLUGIN_RELOADED",
+                           "The plugin was replaced before it answered", NULL);
+    run->stage = STAGE_SEND;
+    run->outcome = AGAIN;
+    step(run);
+}
+
+static void cut_where(struct server *server, const struct instance *instance)
+{
+    struct run *run, *next;
+
+    for (run = server->runs; run; run = next) {
+        next = run->next;
+        if (run->task && task_waiting(run->task) && (!instance || run->in == instance))
+            cut(run);
+    }
+}
+
+void pipeline_cut(struct server *server, struct instance *instance)
+{
+    cut_where(server, instance);
+}
+
+void pipeline_cut_all(struct server *server)
+{
+    cut_where(server, NULL);
+}
+
+void pipeline_free_spares(struct server *server)
+{
+    while (server->spare) {
+        struct run *run = server->spare;
+        server->spare = run->next;
+        free(run);
+    }
+}

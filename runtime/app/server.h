@@ -1,0 +1,42 @@
+/* The serving process: everything hangs off this struct. */
+#pragma once
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/err.h"
+#include "conf/fields.h"
+#include "conf/settings.h"
+#include "ev/loop.h"
+
+struct generation;
+struct http_server;
+struct instance;
+struct plugins;
+struct run;
+
+struct server {
+    const struct settings *settings;
+    struct env_source env;
+    struct dotenv *dotenv;
+    struct loop *loop;
+    struct plugins *plugins;
+    struct http_server *http;
+    struct instance *control; /* the control plane's VM */
+    uint16_t port;            /* 0 until the listener is up */
+    uint64_t started_ms;
+    bool stopping;
+    struct run *runs; /* requests that are being answered */
+    unsigned run_count;
+    struct run *spare; /* their memory, to be used again */
+};
+
+/* One server without a listener: loop, plugins and the control plane. */
+bool server_init(struct server *server, const struct settings *settings, struct err *err);
+void server_fini(struct server *server);
+
+/* Builds the first generation and runs the loop until it is up. False: no generation. */
+bool server_load(struct server *server, struct err *err);
+
+/* Reads RUNTIME_ENV_FILE (again) under the real environment. */
+bool server_read_env_file(struct server *server, struct err *err);

@@ -1,0 +1,63 @@
+#include "bind/call.h"
+
+#include <stddef.h>
+
+#include "conf/manifest.h"
+#include "http/exchange.h"
+#include "plugin/instance.h"
+
+enum bind_result bind_result(lua_State *L)
+{
+    return (enum bind_result)lua_tointeger(L, 1);
+}
+
+/* Raw, so that no metamethod runs outside a protected call. */
+static void push_raw_field(lua_State *L, int index, const char *key)
+{
+    lua_pushstring(L, key);
+    lua_rawget(L, index);
+}
+
+static const char *text_field(lua_State *L, int index, const char *key, const char *otherwise)
+{
+    push_raw_field(L, index, key);
+    return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : otherwise;
+}
+
+bool bind_error_response(lua_State *L, struct exchange *x)
+{
+    const int index = lua_gettop(L);
+    lua_Number status;
+
+    if (index == 0 || !lua_istable(L, index) || !lua_checkstack(L, 4))
+        return false;
+    push_raw_field(L, index, "status");
+    status = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    if (status >= 400 && status <= 599 && status == (lua_Number)(unsigned)status)
+        exchange_respond_error(x, (unsigned)status, text_field(L, index, "code", "ERROR"),
+                               text_field(L, index, "message", "The request failed"), NULL);
+    else
+        status = 0;
+    lua_settop(L, index);
+    return status != 0;
+}
+
+static void set_text(lua_State *L, const char *key, const char *text)
+{
+    lua_pushstring(L, text);
+    lua_setfield(L, -2, key);
+}
+
+void bind_push_app(lua_State *L, const struct instance *target)
+{
+    if (!target) {
+        lua_pushnil(L);
+        return;
+    }
+    lua_createtable(L, 0, 5);
+    set_text(L, "name", target->manifest->name);
+    set_text(L, "kind", "plugin");
+    set_text(L, "base", target->manifest->base);
+    set_text(L, "version", target->manifest->version);
+    set_text(L, "dir", target->manifest->dir);
+}
