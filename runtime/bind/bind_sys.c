@@ -178,7 +178,10 @@ static int wall(lua_State *L)
 /* env(name) -> value or nil; an empty one counts as unset */
 static int env(lua_State *L)
 {
-    const char *value = getenv(luaL_checkstring(L, 1));
+    const struct instance *instance = vm_host(vm_of(L));
+    const struct env_source *source = instance ? plugins_options(instance->plugins)->env : NULL;
+    const char *name = luaL_checkstring(L, 1);
+    const char *value = source ? source->get(source, name) : getenv(name);
 
     lua_pushstring(L, value && *value ? value : NULL);
     return 1;
