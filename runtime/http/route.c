@@ -57,8 +57,8 @@ static int hex(char c)
     return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* What two spellings of one segment have in common: escapes are resolved, but for those of the
- * slash and the percent sign, so that nothing escaped turns into syntax. SIZE_MAX if longer than
+/* What two spellings of one segment have in common: its bytes, escapes resolved. Segments were
+ * told apart before, so an escaped slash in one stays a mere byte of it. SIZE_MAX if longer than
  * any fixed text can be.
  */
 static size_t canonical(struct str segment, char out[SEGMENT_MAX])
@@ -68,19 +68,13 @@ static size_t canonical(struct str segment, char out[SEGMENT_MAX])
         char c = segment.at[i];
         int high = c == '%' && i + 2 < segment.len ? hex(segment.at[i + 1]) : -1;
         int low = high >= 0 ? hex(segment.at[i + 2]) : -1;
+        if (len == SEGMENT_MAX)
+            return SIZE_MAX;
         if (low >= 0) {
             i += 2;
             c = (char)(high * 16 + low);
         }
-        bool kept = low >= 0 && (c == '/' || c == '%');
-        if (len + (kept ? 3 : 1) > SEGMENT_MAX)
-            return SIZE_MAX;
-        if (kept) {
-            memcpy(out + len, c == '/' ? "%2F" : "%25", 3);
-            len += 3;
-        } else {
-            out[len++] = c;
-        }
+        out[len++] = c;
     }
     return len;
 }

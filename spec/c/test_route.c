@@ -175,6 +175,9 @@ static const struct {
     {{"GET /a%2Fb"}, "GET /a%252Fb", "none"},
     {{"GET /a%252Fb"}, "GET /a%252Fb", "0"},
     {{"GET /100%"}, "GET /100%", "0"},
+    {{"GET /100%"}, "GET /100%25", "0"},
+    {{"GET /a%2"}, "GET /a%2", "0"},
+    {{"GET /%2"}, "GET /%252", "0"},
     {{"GET /\xe6\x97\xa5/:x"}, "GET /%E6%97%A5/%E6%9C%AC", "0 x=%E6%9C%AC"},
 
     /* methods */
