@@ -1,0 +1,332 @@
+--- The context: one request and what is being made of it. Handlers and middleware get it as `c`.
+---
+--- `c.req` is the request, `c.res` the response once there is one, `c.var` a table for whatever middleware
+--- wants to hand on. What `c:header`, `c:cookie` and `c:status` set before there is a response is put into
+--- the one that is made.
+
+local json = require("buntime.core.json")
+local core = require("buntime.core.request")
+local cookie = require("buntime.cookie")
+local errors = require("buntime.error")
+local response = require("buntime.response")
+
+local encode = json.encode
+local setmetatable, type = setmetatable, type
+local response_meta, headers_meta = response.meta, response.headers_meta
+
+--- @class buntime.Context
+--- @field req buntime.Request
+--- @field res? buntime.Response
+--- @field var table
+--- @field private _status integer
+--- @field private _headers table|false
+--- @field private _route table
+local Context = {}
+
+local meta = { __index = Context }
+
+local M = {}
+
+--- @param req buntime.Request
+--- @param route table The router's record of the route.
+--- @return buntime.Context
+function M.new(req, route)
+  return setmetatable(
+    { req = req, var = {}, _route = route, _status = 200, _headers = false, res = nil },
+    meta
+  )
+end
+
+local function check_status(what, status)
+  if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 then
+    local problem = "%s: status must be an integer from 200 to 599, got %s"
+    error(problem:format(what, tostring(status)), 3)
+  end
+  return status
+end
+
+--- The headers of a response by `c:NAME(…, headers)`.
+local function with_headers(content_type, headers, what)
+  if type(headers) ~= "table" then
+    error(("%s: headers must be a table, got %s"):format(what, type(headers)), 3)
+  end
+  return response.add_headers({ ["content-type"] = content_type }, headers, 3)
+end
+
+local function make(c, what, content_type, body, status, headers)
+  if status ~= nil then
+    check_status(what, status)
+  end
+  if headers ~= nil then
+    headers = with_headers(content_type, headers, what)
+  else
+    headers = { ["content-type"] = content_type }
+  end
+  return setmetatable({
+    status = status or c._status,
+    headers = setmetatable(headers, headers_meta),
+    body = body,
+  }, response_meta)
+end
+
+--- Answers with JSON.
+--- @param value any What `json.encode` takes.
+--- @param status? integer 200 unless told.
+--- @param headers? table<string, string|number|(string|number)[]>
+--- @return buntime.Response
+function Context:json(value, status, headers)
+  if status or headers then
+    return make(self, "c:json", "application/json", encode(value), status, headers)
+  end
+  return setmetatable({
+    status = self._status,
+    headers = setmetatable({ ["content-type"] = "application/json" }, headers_meta),
+    body = encode(value),
+  }, response_meta)
+end
+
+local function to_text(what, value)
+  local kind = type(value)
+  if kind == "number" or kind == "boolean" then
+    return tostring(value)
+  elseif kind ~= "string" then
+    error(("%s: the body must be a string, got %s"):format(what, kind), 3)
+  end
+  return value
+end
+
+--- @param text string
+--- @param status? integer
+--- @param headers? table
+--- @return buntime.Response
+function Context:text(text, status, headers)
+  text = to_text("c:text", text)
+  return make(self, "c:text", "text/plain; charset=utf-8", text, status, headers)
+end
+
+--- @param html string
+--- @param status? integer
+--- @param headers? table
+--- @return buntime.Response
+function Context:html(html, status, headers)
+  html = to_text("c:html", html)
+  return make(self, "c:html", "text/html; charset=utf-8", html, status, headers)
+end
+
+--- Answers with bytes. Says nothing about their type; `headers` may.
+--- @param body? string
+--- @param status? integer
+--- @param headers? table
+--- @return buntime.Response
+function Context:body(body, status, headers)
+  body = body ~= nil and to_text("c:body", body) or nil
+  return make(self, "c:body", nil, body, status, headers)
+end
+
+--- @param location string
+--- @param status? integer 302 unless told.
+--- @return buntime.Response
+function Context:redirect(location, status)
+  status = status == nil and 302 or check_status("c:redirect", status)
+  if status < 300 or status > 399 then
+    error(("c:redirect: status must be from 300 to 399, got %d"):format(status), 2)
+  end
+  local key, text = core.check_header("location", location)
+  if not key then
+    error("c:redirect: " .. text, 2)
+  end
+  return response.raw(status, { location = text })
+end
+
+--- Answers 404, as the router's `not_found` says.
+--- @return buntime.Response
+function Context:not_found()
+  local route = self._route
+  if route and route.not_found then
+    return route.not_found(self)
+  end
+  return response.error(404, "NOT_FOUND", "Not Found", self.req.id)
+end
+
+--- Where headers go now: into the response if there is one, else into the one to come.
+local function target(c)
+  if c.res then
+    return c.res.headers
+  end
+  c._headers = c._headers or setmetatable({}, headers_meta)
+  return c._headers
+end
+
+local function append(headers, key, value)
+  local old = headers[key]
+  if old == nil then
+    headers[key] = value
+  elseif type(old) == "table" then
+    old[#old + 1] = value
+  else
+    headers[key] = { old, value }
+  end
+end
+
+--- Sets a header of the response.
+--- @param name string
+--- @param value? string|number nil takes it away.
+--- @param add? boolean Adds a further one instead of replacing.
+function Context:header(name, value, add)
+  local key, text = core.check_header(name, value == nil and "" or value)
+  if not key then
+    error("c:header: " .. text, 2)
+  end
+  if value == nil then
+    target(self)[key] = nil
+  elseif add then
+    append(target(self), key, text)
+  else
+    target(self)[key] = text
+  end
+end
+
+--- Sets the status of the response.
+--- @param status integer 200 to 599.
+function Context:status(status)
+  check_status("c:status", status)
+  if self.res then
+    self.res.status = status
+  else
+    self._status = status
+  end
+end
+
+--- Sets a cookie.
+---
+---     c:cookie("session", id, { max_age = 3600, http_only = true, same_site = "Lax" })
+--- @param name string
+--- @param value string|number|nil nil deletes it (with the path and domain it was set with).
+--- @param options? buntime.CookieOptions
+function Context:cookie(name, value, options)
+  local text, problem = cookie.serialize(name, value, options)
+  if not text then
+    error("c:cookie: " .. problem, 2)
+  end
+  append(target(self), "set-cookie", text)
+end
+
+--- Keeps a value in `c.var` for those who come later.
+function Context:set(name, value)
+  self.var[name] = value
+end
+
+--- @return any
+function Context:get(name)
+  return self.var[name]
+end
+
+--- Puts what was set before into a response. What the response says itself wins, but cookies add up.
+local function add_pending(c, res)
+  local headers = res.headers
+  for name, value in pairs(c._headers) do
+    if rawget(headers, name) == nil then
+      headers[name] = value
+    elseif name == "set-cookie" then
+      for _, item in ipairs(type(value) == "table" and value or { value }) do
+        append(headers, name, item)
+      end
+    end
+  end
+  c._headers = false
+end
+
+local function blame(c, fn, problem)
+  local info = debug.getinfo(fn, "S")
+  local route = c._route and c._route.name or "?"
+  error(("%s:%d: %s %s"):format(info.short_src, info.linedefined, route, problem), 0)
+end
+
+local EXPECTED = " (expected a response such as c:json(value), a string, a table, or status and body)"
+
+local function from_status(c, fn, status, body)
+  if getmetatable(body) == response_meta then
+    body.status = status
+    return body
+  elseif body == nil then
+    return response.raw(status, {}, nil)
+  elseif type(body) == "string" or type(body) == "number" then
+    return make(c, "", "text/plain; charset=utf-8", tostring(body), nil, nil)
+  elseif type(body) == "table" then
+    return make(c, "", "application/json", encode(body), nil, nil)
+  end
+  blame(c, fn, ("returned a status and a %s as its body"):format(type(body)) .. EXPECTED)
+end
+
+--- A response of whatever a handler may return.
+local function convert(c, fn, value, more)
+  local kind = type(value)
+  if kind == "number" then
+    local res = from_status(c, fn, value, more)
+    res.status = value
+    return res
+  elseif more ~= nil then
+    blame(c, fn, ("returned a %s and a %s"):format(kind, type(more)) .. EXPECTED)
+  elseif kind == "string" then
+    return make(c, "", "text/plain; charset=utf-8", value, nil, nil)
+  elseif kind == "table" then
+    return make(c, "", "application/json", encode(value), nil, nil)
+  elseif kind ~= "nil" then
+    blame(c, fn, ("returned a %s"):format(kind) .. EXPECTED)
+  end
+  local res = response.looks_like(c.res) and response.from(c.res, nil, "c.res")
+  if not res then
+    blame(c, fn, "returned nothing, and c.res is not set" .. EXPECTED)
+  end
+  return res
+end
+
+--- Makes the response of what the handler or middleware `fn` returned.
+--- @param c buntime.Context
+--- @param fn function
+--- @param value any
+--- @param more any
+--- @return buntime.Response
+function M.settle(c, fn, value, more)
+  local res = value
+  if getmetatable(value) ~= response_meta or more ~= nil then
+    res = convert(c, fn, value, more)
+  end
+  local status = res.status
+  if type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0 then
+    local problem = "answered with status %s (an integer from 200 to 599 was expected)"
+    blame(c, fn, problem:format(tostring(status)))
+  end
+  if c._headers then
+    add_pending(c, res)
+  end
+  return res
+end
+
+--- The same for a middleware, which may also leave the answer to the rest of the chain.
+function M.settle_middleware(c, fn, value, more)
+  if value == nil and more == nil then
+    blame(c, fn, "stands in the way: a middleware neither returned a response nor called next()")
+  end
+  return M.settle(c, fn, value, more)
+end
+
+--- The answer to an error that carries a status, or nil.
+--- @param c buntime.Context
+--- @param err any
+--- @return buntime.Response?
+function M.answer_error(c, err)
+  if not errors.is(err) then
+    return nil
+  end
+  local code = type(err.code) == "string" and err.code or errors.code(err.status)
+  local res = response.error(err.status, code, tostring(err.message or code), c.req.id)
+  if c._headers then
+    add_pending(c, res)
+  end
+  return res
+end
+
+M.class = Context
+
+return M

@@ -1,0 +1,134 @@
+--- The request: what `c.req` is, and what hooks and `fetch` get.
+---
+--- The object is made in C and read on demand; this adds the methods that need no C.
+
+local core = require("buntime.core.request")
+local json = require("buntime.core.json")
+local cookie = require("buntime.cookie")
+local errors = require("buntime.error")
+local form = require("buntime.form")
+
+--- @class buntime.Request
+local Request = core.class
+
+--- The most fields of one form.
+local MAX_FIELDS = 10000
+
+--- The body as it came.
+--- @return string
+function Request:text()
+  return self.body
+end
+
+--- The body as JSON. Raises an error that becomes 400 INVALID_JSON unless it is caught.
+--- @return any
+function Request:json()
+  local body = self.body
+  if body == "" then
+    error(errors.new(400, "INVALID_JSON", "the body is empty"), 2)
+  end
+  local value, message = json.decode(body)
+  if message then
+    error(errors.new(400, "INVALID_JSON", message), 2)
+  end
+  return value
+end
+
+--- The cookie of that name, decoded.
+--- @param name string
+--- @return string?
+function Request:cookie(name)
+  return cookie.get(self:header("cookie"), name)
+end
+
+local function parts(req, content_type, level)
+  local boundary = form.boundary(content_type)
+  if not boundary then
+    error(errors.new(400, "INVALID_FORM", "the content type has no valid boundary"), level + 1)
+  end
+  local list, message = form.parse(req.body, boundary)
+  if not list then
+    error(errors.new(400, "INVALID_FORM", message), level + 1)
+  end
+  return list
+end
+
+local function collect(list)
+  local lists = {}
+  for _, part in ipairs(list) do
+    if not part.filename then
+      local values = lists[part.name] or {}
+      values[#values + 1] = part.data
+      lists[part.name] = values
+    end
+  end
+  return lists
+end
+
+local function form_lists(req)
+  local content_type = req:header("content-type") or ""
+  local kind = content_type:lower():match("^%s*([^;%s]*)")
+  if kind == "multipart/form-data" then
+    return collect(parts(req, content_type, 3))
+  elseif kind == "" or kind == "application/x-www-form-urlencoded" then
+    local lists = core.parse_query(req.body, MAX_FIELDS)
+    if not lists then
+      error(errors.new(400, "INVALID_FORM", ("more than %d fields"):format(MAX_FIELDS)), 3)
+    end
+    return lists
+  end
+  local message = ("the body is %s, a form was expected"):format(kind)
+  error(errors.new(415, "UNSUPPORTED_MEDIA_TYPE", message), 3)
+end
+
+--- The fields of a form, urlencoded or multipart: the first value of each, and as a second result a table
+--- of lists. Raises an error that becomes 400 INVALID_FORM, or 415 for another kind of body.
+--- @return table<string, string> first
+--- @return table<string, string[]> all
+function Request:form()
+  local lists = form_lists(self)
+  local first = {}
+  for name, values in pairs(lists) do
+    first[name] = values[1]
+  end
+  return first, lists
+end
+
+--- @class buntime.File
+--- @field name string The field's name.
+--- @field filename string The file's own, without folders; "" if it has none that could be used.
+--- @field type string "application/octet-stream" unless the client said.
+--- @field size integer Bytes.
+--- @field data string
+
+--- The files of a multipart form, in order. Empty for any other body.
+--- @return buntime.File[]
+function Request:files()
+  local content_type = self:header("content-type") or ""
+  local files = {}
+  if not content_type:lower():find("^%s*multipart/form%-data%f[;%s%z]") then
+    return files
+  end
+  for _, part in ipairs(parts(self, content_type, 2)) do
+    -- A file input that was left empty is sent as a file without a name.
+    if part.filename and not (part.filename == "" and part.data == "") then
+      files[#files + 1] = {
+        name = part.name,
+        filename = form.basename(part.filename),
+        type = part.type or "application/octet-stream",
+        size = #part.data,
+        data = part.data,
+      }
+    end
+  end
+  return files
+end
+
+--- @class buntime.request
+local M = {}
+
+--- Whether a value is a request.
+--- @type fun(value: any): boolean
+M.is = core.is
+
+return M
