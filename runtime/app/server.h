@@ -35,8 +35,16 @@ struct server {
 bool server_init(struct server *server, const struct settings *settings, struct err *err);
 void server_fini(struct server *server);
 
-/* Builds the first generation and runs the loop until it is up. False: no generation. */
+/* Builds the first generation, running the loop meanwhile. Plugins that fail are logged and left
+ * out; false only when the loop was stopped.
+ */
 bool server_load(struct server *server, struct err *err);
+
+/* Calls the instance's onServerStart; nothing before the listener is up. */
+void server_tell_started(struct server *server, struct instance *instance);
+
+struct reload_item;
+void server_log_loaded(const struct reload_item *item);
 
 /* Reads RUNTIME_ENV_FILE (again) under the real environment. */
 bool server_read_env_file(struct server *server, struct err *err);

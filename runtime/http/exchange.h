@@ -85,6 +85,7 @@ struct exchange_init {
     const struct header *headers;
     size_t header_count;
     struct str ip, id; /* absent: 127.0.0.1 and a new one */
+    void *arg;         /* for on_send; NULL: it gets the owner */
 };
 
 /* NULL if the target is not a path the server would accept. `on_send` may be NULL; the

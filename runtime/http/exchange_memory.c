@@ -12,6 +12,7 @@ struct memory_exchange {
     struct exchange x;
     struct arena arena;
     void (*on_send)(struct exchange *x, void *owner);
+    void *arg;
 };
 
 static void *alloc(struct exchange *x, size_t size)
@@ -25,7 +26,7 @@ static void send_nowhere(struct exchange *x)
     if (str_equal(x->method, STR("HEAD")))
         x->res_body = (struct str){0};
     if (m->on_send)
-        m->on_send(x, x->owner);
+        m->on_send(x, m->arg ? m->arg : x->owner);
 }
 
 /* Its headers are listed from the start, so these two are never asked. */
@@ -83,6 +84,7 @@ struct exchange *exchange_new(const struct exchange_init *init,
     struct exchange *x = &m->x;
     x->ops = &memory_ops;
     m->on_send = on_send;
+    m->arg = init->arg;
     if (!exchange_set_target(x, exchange_copy(x, init->target))) {
         exchange_free(x);
         return NULL;

@@ -64,6 +64,12 @@ struct denial {
     char message[256];
 };
 
+/* What health tells of the process. */
+struct server_status {
+    bool stopping;
+    uint64_t started_ms, now_ms; /* monotonic */
+};
+
 struct plugins_options {
     struct loop *loop;
     const struct settings *settings;
@@ -91,6 +97,7 @@ struct plugins_options {
                       bool mutating,
                       const char **principal,
                       struct denial *denial);
+    void (*status)(void *app, struct server_status *status);
     /* Before each reload reads anything: e.g. to read RUNTIME_ENV_FILE again. */
     void (*before_reload)(void *app);
 };

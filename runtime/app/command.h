@@ -1,0 +1,17 @@
+/* The commands of the program, one file each; main.c has their table. */
+#pragma once
+
+#include "conf/settings.h"
+
+/* What a command is given: the settings with the flags taken, and the words left over. */
+struct invocation {
+    struct settings *settings;
+    char **words; /* NULL-terminated */
+    int count;
+};
+
+/* Each returns the exit code. */
+int command_serve(struct invocation *in);
+int command_check(struct invocation *in);
+int command_test(struct invocation *in);
+int command_run(struct invocation *in);

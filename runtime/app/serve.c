@@ -1,0 +1,208 @@
+/* buntime serve: load, listen, run until a signal, drain, shut down. */
+#include <signal.h>
+#include <stdio.h>
+
+#include "app/command.h"
+#include "app/pipeline.h"
+#include "app/server.h"
+#include "base/log.h"
+#include "http/server.h"
+#include "plugin/generation.h"
+#include "plugin/instance.h"
+#include "plugin/plugins.h"
+#include "plugin/reload.h"
+
+enum { DRAIN_POLL_MS = 20, SHUTDOWN_RESERVE_MS = 200 };
+
+struct serving {
+    struct server server;
+    struct signal_watch term, interrupt, hangup;
+    struct timer poll;
+    uint64_t deadline_ms;
+    bool cut; /* the drain had to end requests */
+};
+
+static struct serving *serving_of(struct signal_watch *watch, size_t offset)
+{
+    return (struct serving *)((char *)watch - offset);
+}
+
+/* --- stopping --- */
+
+static void stopped(void *arg)
+{
+    struct serving *serving = arg;
+
+    loop_stop(serving->server.loop);
+}
+
+static void shut_plugins(struct serving *serving)
+{
+    const uint64_t now = loop_now_ms(serving->server.loop);
+    const uint64_t left = now < serving->deadline_ms ? serving->deadline_ms - now : 0;
+
+    plugins_shutdown(serving->server.plugins, left ? left : 1, stopped, serving);
+}
+
+/* Half of the time is for requests, the rest for onShutdown. */
+static void drain(struct timer *timer)
+{
+    struct serving *serving = (struct serving *)((char *)timer - offsetof(struct serving, poll));
+    struct server *server = &serving->server;
+    const uint64_t half = server->settings->shutdown_timeout / 2;
+    const bool late = loop_now_ms(server->loop) + half >= serving->deadline_ms;
+
+    if (http_server_open_exchanges(server->http) > 0 && late && !serving->cut) {
+        serving->cut = true;
+        log_printf(LOG_ERROR, "the drain took too long: %u requests are cut", server->run_count);
+        pipeline_cut_all(server);
+    }
+    if (http_server_open_exchanges(server->http) > 0 && !late) {
+        timer_start(server->loop, &serving->poll, DRAIN_POLL_MS);
+        return;
+    }
+    shut_plugins(serving);
+}
+
+static void stop(struct serving *serving, const char *name)
+{
+    struct server *server = &serving->server;
+
+    if (server->stopping) {
+        log_printf(LOG_WARN, "%s again: ending at once", name);
+        loop_stop(server->loop);
+        return;
+    }
+    log_printf(LOG_INFO, "%s: draining, then stopping", name);
+    server->stopping = true;
+    serving->deadline_ms = loop_now_ms(server->loop) + server->settings->shutdown_timeout;
+    if (server->settings->shutdown_timeout > 2 * SHUTDOWN_RESERVE_MS)
+        serving->deadline_ms -= SHUTDOWN_RESERVE_MS;
+    http_server_stop_accepting(server->http);
+    serving->poll.fire = drain;
+    timer_start(server->loop, &serving->poll, 0);
+}
+
+static void on_term(struct signal_watch *watch)
+{
+    stop(serving_of(watch, offsetof(struct serving, term)), "SIGTERM");
+}
+
+static void on_interrupt(struct signal_watch *watch)
+{
+    stop(serving_of(watch, offsetof(struct serving, interrupt)), "SIGINT");
+}
+
+/* --- SIGHUP --- */
+
+static void reloaded(void *arg, const struct reload_result *result)
+{
+    (void)arg;
+    for (size_t i = 0; i < result->len; i++) {
+        if (result->items[i].err)
+            log_err(result->items[i].name, NULL, result->items[i].err);
+    }
+    log_printf(result->ok ? LOG_INFO : LOG_WARN, "reloaded: generation %llu, %zu plugins",
+               (unsigned long long)result->generation, result->len);
+}
+
+static void on_hangup(struct signal_watch *watch)
+{
+    struct serving *serving = serving_of(watch, offsetof(struct serving, hangup));
+    const struct reload_options options = {.only = NULL};
+
+    if (!serving->server.stopping)
+        plugins_reload(serving->server.plugins, &options, reloaded, NULL);
+}
+
+/* --- starting --- */
+
+static bool watch_signals(struct serving *serving, struct err *err)
+{
+    struct loop *loop = serving->server.loop;
+
+    serving->term = (struct signal_watch){.on = on_term, .number = SIGTERM};
+    serving->interrupt = (struct signal_watch){.on = on_interrupt, .number = SIGINT};
+    serving->hangup = (struct signal_watch){.on = on_hangup, .number = SIGHUP};
+    return signal_start(loop, &serving->term, err) &&
+           signal_start(loop, &serving->interrupt, err) &&
+           signal_start(loop, &serving->hangup, err);
+}
+
+static bool listen_http(struct serving *serving, struct err *err)
+{
+    struct server *server = &serving->server;
+    const struct settings *settings = server->settings;
+    const struct server_options options = {
+        .on_request = pipeline_request,
+        .app = server,
+        .body_limit = settings->body_limit,
+        .client_timeout = settings->client_timeout,
+    };
+    uint16_t port = settings->port;
+    const int fd = http_listen_tcp(settings->host, &port, err);
+
+    if (fd < 0)
+        return false;
+    server->http = http_server_new(server->loop, &options, err);
+    if (!server->http || !http_server_listen(server->http, fd, err))
+        return false;
+    server->port = port;
+    return true;
+}
+
+static void tell_listening(const struct server *server)
+{
+    char fields[256];
+    const struct log_line line = {.level = LOG_INFO, .message = "listening", .fields = fields};
+
+    snprintf(fields, sizeof(fields),
+             "{\"url\":\"http://%s:%u\",\"host\":\"%s\",\"port\":%u,\"version\":\"%s\"}",
+             server->settings->host, server->port, server->settings->host, server->port,
+             BUNTIME_VERSION);
+    log_write(&line);
+}
+
+static bool start(struct serving *serving, const struct settings *settings, struct err *err)
+{
+    const struct generation *g;
+
+    if (!server_init(&serving->server, settings, err) || !watch_signals(serving, err) ||
+        !server_load(&serving->server, err) || !listen_http(serving, err))
+        return false;
+    tell_listening(&serving->server);
+    g = plugins_generation(serving->server.plugins);
+    for (size_t i = 0; i < g->len; i++)
+        server_tell_started(&serving->server, g->instances[i]);
+    return true;
+}
+
+static void finish(struct serving *serving)
+{
+    struct server *server = &serving->server;
+
+    timer_stop(&serving->poll);
+    pipeline_cut_all(server);
+    if (server->http)
+        http_server_free(server->http);
+    signal_stop(&serving->term);
+    signal_stop(&serving->interrupt);
+    signal_stop(&serving->hangup);
+    server_fini(server);
+}
+
+int command_serve(struct invocation *in)
+{
+    static struct serving serving;
+    struct err err;
+    const bool up = start(&serving, in->settings, &err);
+
+    if (up)
+        loop_run(serving.server.loop);
+    else
+        log_err(NULL, NULL, &err);
+    finish(&serving);
+    if (up)
+        log_printf(LOG_INFO, "stopped");
+    return up ? 0 : 1;
+}

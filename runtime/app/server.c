@@ -1,0 +1,255 @@
+#include "app/server.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "app/auth.h"
+#include "app/pipeline.h"
+#include "base/log.h"
+#include "bind/bind.h"
+#include "http/exchange.h"
+#include "plugin/generation.h"
+#include "plugin/instance.h"
+#include "plugin/plugins.h"
+#include "plugin/reload.h"
+#include "vm/call.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+/* --- the environment that plugins see --- */
+
+static const char *get_env(const struct env_source *source, const char *name)
+{
+    const struct server *server =
+        (const struct server *)((const char *)source - offsetof(struct server, env));
+    const char *value = getenv(name);
+
+    if (strcmp(name, "RUNTIME_ROOT_KEY") == 0)
+        return NULL;
+    if (!value || !*value)
+        value = server->dotenv ? dotenv_get(server->dotenv, name) : NULL;
+    return value && *value ? value : NULL;
+}
+
+bool server_read_env_file(struct server *server, struct err *err)
+{
+    struct dotenv *dotenv;
+
+    if (!server->settings->env_file)
+        return true;
+    dotenv = dotenv_read(server->settings->env_file, err);
+    if (!dotenv)
+        return false;
+    dotenv_free(server->dotenv);
+    server->dotenv = dotenv;
+    return true;
+}
+
+static void before_reload(void *app)
+{
+    struct err err;
+
+    if (!server_read_env_file(app, &err))
+        log_err(NULL, NULL, &err);
+}
+
+/* --- what the plugins tell --- */
+
+static void on_fault(void *app,
+                     const struct instance *instance,
+                     const struct err *err,
+                     const char *phase,
+                     const char *request_id)
+{
+    char fields[64];
+    const struct log_line line = {
+        .level = LOG_ERROR,
+        .message = err->message,
+        .plugin = instance->name,
+        .request_id = request_id,
+        .fields = fields,
+        .traceback = err->traceback,
+    };
+
+    (void)app;
+    snprintf(fields, sizeof(fields), "{\"code\":\"%s\",\"phase\":\"%s\"}", err->code, phase);
+    log_write(&line);
+}
+
+static void on_notice(void *app, enum log_level level, const char *plugin, const char *message)
+{
+    const struct log_line line = {.level = level, .message = message, .plugin = plugin};
+
+    (void)app;
+    log_write(&line);
+}
+
+static void cut(void *app, struct instance *instance)
+{
+    pipeline_cut(app, instance);
+}
+
+/* --- onServerStart --- */
+
+static void server_started(struct task *task, bool ok, const struct err *err, void *arg)
+{
+    struct instance *instance = arg;
+
+    (void)task;
+    if (!ok)
+        plugins_fault(instance, err, "onServerStart", NULL);
+    plugins_call_done(instance);
+    instance_unref(instance);
+}
+
+static int push_server(lua_State *L, void *arg)
+{
+    const struct server *server = arg;
+
+    lua_createtable(L, 0, 2);
+    lua_pushinteger(L, server->port);
+    lua_setfield(L, -2, "port");
+    return 1;
+}
+
+void server_tell_started(struct server *server, struct instance *instance)
+{
+    struct task *task;
+    struct err err;
+
+    if (!server->port || !instance->vm || !instance_has(instance, ENTRY_SERVER_START))
+        return;
+    task = instance_task(instance, ENTRY_SERVER_START, &err);
+    if (!task || !vm_protect(task_state(task), push_server, server, 1, &err)) {
+        plugins_fault(instance, &err, "onServerStart", NULL);
+        return;
+    }
+    instance_ref(instance);
+    instance->calls++;
+    task_start(task, 1, server_started, instance);
+}
+
+static void on_live(void *app, struct instance *instance)
+{
+    server_tell_started(app, instance);
+}
+
+static void tell_status(void *app, struct server_status *status)
+{
+    const struct server *server = app;
+
+    status->stopping = server->stopping;
+    status->started_ms = server->started_ms;
+    status->now_ms = clock_now_ns() / 1000000;
+}
+
+/* --- the control plane --- */
+
+static int load_control(lua_State *L, void *arg)
+{
+    struct instance *control = arg;
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "buntime.api.entry");
+    lua_call(L, 1, 1);
+    luaL_checktype(L, -1, LUA_TFUNCTION);
+    control->entry[ENTRY_ROUTES] = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+static bool open_control(struct server *server, struct err *err)
+{
+    server->control = instance_new(server->plugins, NULL, NULL, "buntime");
+    server->control->state = INSTANCE_LIVE;
+    return instance_open_vm(server->control, err) &&
+           vm_protect(vm_main(server->control->vm), load_control, server->control, 0, err);
+}
+
+/* --- the whole --- */
+
+bool server_init(struct server *server, const struct settings *settings, struct err *err)
+{
+    struct plugins_options options = {
+        .settings = settings,
+        .env = &server->env,
+        .open = bind_open,
+        .app = server,
+        .on_fault = on_fault,
+        .on_notice = on_notice,
+        .cut = cut,
+        .on_live = on_live,
+        .authorize = auth_authorize,
+        .status = tell_status,
+        .before_reload = before_reload,
+    };
+
+    *server = (struct server){.settings = settings, .env = {get_env}};
+    server->started_ms = clock_now_ns() / 1000000;
+    if (!server_read_env_file(server, err))
+        return false;
+    server->loop = loop_new(err);
+    if (!server->loop)
+        return false;
+    options.loop = server->loop;
+    server->plugins = plugins_new(&options);
+    return open_control(server, err);
+}
+
+void server_fini(struct server *server)
+{
+    if (server->plugins) {
+        instance_unref(server->control);
+        plugins_free(server->plugins);
+    }
+    pipeline_free_spares(server);
+    auth_fini(server);
+    if (server->loop)
+        loop_free(server->loop);
+    dotenv_free(server->dotenv);
+}
+
+struct loading {
+    bool done, ok;
+};
+
+static void loaded(void *arg, const struct reload_result *result)
+{
+    struct loading *loading = arg;
+
+    loading->done = true;
+    loading->ok = result->ok;
+    for (size_t i = 0; i < result->len; i++) {
+        const struct reload_item *item = &result->items[i];
+        if (item->err)
+            log_err(item->name, NULL, item->err);
+        else if (item->status == PLUGIN_LOADED)
+            server_log_loaded(item);
+    }
+}
+
+void server_log_loaded(const struct reload_item *item)
+{
+    char fields[256];
+    const struct log_line line = {
+        .level = LOG_INFO, .message = "plugin loaded", .plugin = item->name, .fields = fields};
+
+    snprintf(fields, sizeof(fields), "{\"base\":\"%s\",\"initMs\":%llu}",
+             item->base ? item->base : "", (unsigned long long)item->init_ms);
+    log_write(&line);
+}
+
+bool server_load(struct server *server, struct err *err)
+{
+    const struct reload_options options = {.only = NULL};
+    struct loading loading = {false, false};
+
+    plugins_reload(server->plugins, &options, loaded, &loading);
+    while (!loading.done && loop_turn(server->loop, 1000))
+        continue;
+    if (!loading.done)
+        return err_set(err, "STOPPED", "the loop ended while the plugins were loading");
+    return true;
+}

@@ -1,0 +1,111 @@
+/* buntime test: the plugins' specs with busted, each plugin in a VM of its own. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <lauxlib.h>
+
+#include "app/command.h"
+#include "app/dirs.h"
+#include "base/log.h"
+#include "bind/bind.h"
+#include "ev/loop.h"
+#include "plugin/discover.h"
+#include "vm/call.h"
+#include "vm/task.h"
+#include "vm/vm.h"
+
+struct spec_run {
+    const char *dir;
+    bool done;
+    int code;
+};
+
+static int push_runner(lua_State *L, void *arg)
+{
+    const struct spec_run *spec = arg;
+
+    lua_getglobal(L, "require");
+    lua_pushliteral(L, "buntime.test");
+    lua_call(L, 1, 1);
+    lua_pushstring(L, spec->dir);
+    return 2;
+}
+
+static void ended(struct task *task, bool ok, const struct err *err, void *arg)
+{
+    struct spec_run *spec = arg;
+
+    spec->done = true;
+    spec->code = ok ? (int)lua_tointeger(task_state(task), 1) : 1;
+    if (!ok)
+        log_err(NULL, NULL, err);
+}
+
+static bool run_specs(struct loop *loop, struct spec_run *spec, struct err *err)
+{
+    const struct vm_options options = {
+        .name = spec->dir, .memory_limit = (size_t)1 << 30, .loop = loop, .open = bind_open};
+    struct vm *vm = vm_new(&options, err);
+    struct task *task = vm ? task_new(vm, err) : NULL;
+
+    if (!task || !vm_protect(task_state(task), push_runner, spec, 2, err)) {
+        if (task)
+            task_discard(task);
+        vm_close(vm);
+        return false;
+    }
+    task_start(task, 1, ended, spec);
+    while (!spec->done && loop_turn(loop, 1000))
+        continue;
+    vm_close(vm);
+    return true;
+}
+
+/* One plugin folder, or a folder of specs that is no plugin. */
+static int test_dir(struct loop *loop, const char *dir)
+{
+    struct spec_run spec = {.dir = dir};
+    struct err err;
+
+    if (!run_specs(loop, &spec, &err)) {
+        log_err(NULL, NULL, &err);
+        return 2;
+    }
+    return spec.code;
+}
+
+static int test_all(struct loop *loop, const struct settings *settings)
+{
+    struct found_list found;
+    int code = 0;
+
+    discover(settings->plugin_dirs.items, &found);
+    for (size_t i = 0; i < found.len; i++) {
+        const int one = test_dir(loop, found.items[i].dir);
+        code = one > code ? one : code;
+    }
+    if (found.len == 0) {
+        for (size_t i = 0; i < settings->plugin_dirs.len; i++) {
+            const int one = test_dir(loop, settings->plugin_dirs.items[i]);
+            code = one > code ? one : code;
+        }
+    }
+    found_fini(&found);
+    return code;
+}
+
+int command_test(struct invocation *in)
+{
+    struct err err;
+    struct loop *loop = loop_new(&err);
+    int code;
+
+    if (!loop) {
+        log_err(NULL, NULL, &err);
+        return 2;
+    }
+    dirs_use(in->settings, in->words);
+    code = test_all(loop, in->settings);
+    loop_free(loop);
+    return code;
+}
