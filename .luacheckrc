@@ -1,4 +1,5 @@
 std = "luajit"
+read_globals = { "buntime" }
 max_line_length = 110
 unused_args = false
 cache = false
