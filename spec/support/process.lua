@@ -34,9 +34,17 @@ local M = {}
 local Process = {}
 Process.__index = Process
 
---- Variables that a child does not inherit: they would configure the server under test.
+local OURS = { "^RUNTIME_", "^TLS_", "^LUA_", "^BUNTIME_", "^PORT$", "^HOST$" }
+
+--- Variables that a child does not inherit: they would configure the server under test, or this
+--- very process.
 local function is_ours(name)
-  return name:find("^RUNTIME_") or name:find("^TLS_") or name == "PORT" or name == "HOST"
+  for _, pattern in ipairs(OURS) do
+    if name:find(pattern) then
+      return true
+    end
+  end
+  return false
 end
 
 --- @return string[] the child's environment as NAME=value

@@ -26,11 +26,11 @@ describe("process", function()
 
   it("gives the child its environment and directory, and no configuration of ours", function()
     local _, out = process.run({
-      args = { "sh", "-c", "echo $RUNTIME_X-$A-$HOME-$PWD" },
+      args = { "sh", "-c", "echo $RUNTIME_X-$A-$HOME-$PWD-$LUA_PATH" },
       cwd = "/",
       env = { A = "1", HOME = false, RUNTIME_X = "set" },
     })
-    assert.equal("set-1--/\n", out)
+    assert.equal("set-1--/-\n", out)
   end)
 
   it("leaves no descriptor open in the child", function()
