@@ -12,6 +12,9 @@ struct invocation {
 
 /* Each returns the exit code. */
 int command_serve(struct invocation *in);
+int command_dev(struct invocation *in);
+int command_health(struct invocation *in);
+int command_new(struct invocation *in);
 int command_check(struct invocation *in);
 int command_test(struct invocation *in);
 int command_run(struct invocation *in);

@@ -20,11 +20,14 @@ static int command_version(struct invocation *in);
 
 static const struct command commands[] = {
     {"serve", "serve [flags]", "serve the plugins (the default)", command_serve},
+    {"dev", "dev [flags]", "serve, and reload what changes on disk", command_dev},
     {"check", "check [DIR…] [flags]",
      "validate manifests, compile the Lua, resolve dependencies and bases", command_check},
     {"test", "test [DIR…] [flags]", "run the plugins' *_spec.lua", command_test},
     {"run", "run DIR METHOD PATH [-d BODY] [-H 'K: V'] [flags]",
      "answer one request in process, without a port", command_run},
+    {"new", "new NAME [flags]", "write a plugin to start from", command_new},
+    {"health", "health [flags]", "ask the running server whether it is ready", command_health},
     {"version", "version", "print the version", command_version},
     {"help", "help", "print this", command_help},
 };

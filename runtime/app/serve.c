@@ -5,6 +5,7 @@
 #include "app/command.h"
 #include "app/pipeline.h"
 #include "app/server.h"
+#include "app/watcher.h"
 #include "base/log.h"
 #include "http/server.h"
 #include "plugin/generation.h"
@@ -191,18 +192,32 @@ static void finish(struct serving *serving)
     server_fini(server);
 }
 
-int command_serve(struct invocation *in)
+static int serve(const struct settings *settings, bool watching)
 {
     static struct serving serving;
+    struct watcher *watcher = NULL;
     struct err err;
-    const bool up = start(&serving, in->settings, &err);
+    const bool up = start(&serving, settings, &err);
 
+    if (up && watching)
+        watcher = watcher_new(&serving.server);
     if (up)
         loop_run(serving.server.loop);
     else
         log_err(NULL, NULL, &err);
+    watcher_free(watcher);
     finish(&serving);
     if (up)
         log_printf(LOG_INFO, "stopped");
     return up ? 0 : 1;
+}
+
+int command_serve(struct invocation *in)
+{
+    return serve(in->settings, false);
+}
+
+int command_dev(struct invocation *in)
+{
+    return serve(in->settings, true);
 }
