@@ -88,8 +88,9 @@ struct plugins_options {
     /* After a swap, and for the instances that are new in it. */
     void (*on_swap)(void *app, struct generation *generation);
     void (*on_live)(void *app, struct instance *instance);
-    /* Whether the request may do what `permission` names ("plugins:read"); the name of who it is goes
-     * to `principal`. With `mutating`, a request that another site made a browser send is refused.
+    /* Whether the request may do what `permission` names ("plugins:read"); the name of who it is
+     * goes to `principal`. With `mutating`, a request that another site made a browser send is
+     * refused.
      */
     bool (*authorize)(void *app,
                       const struct exchange *x,

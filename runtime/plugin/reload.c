@@ -4,8 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include <lauxlib.h>
-
 #include "base/mem.h"
 #include "conf/fields.h"
 #include "conf/manifest.h"
@@ -16,7 +14,7 @@
 #include "plugin/plan.h"
 #include "plugin/plugins_impl.h"
 #include "plugin/service.h"
-#include "vm/call.h"
+#include "plugin/sources.h"
 #include "vm/vm.h"
 
 enum { SETTLE_MS = 500 }; /* how long an answer waits for replaced instances to end */
@@ -405,29 +403,15 @@ static struct config *resolve(struct reload *reload, struct candidate *c)
     return config;
 }
 
-/* Compiles without running: what `dry_run` can know of the code. */
-static int compile(lua_State *L, void *arg)
-{
-    const struct manifest *manifest = arg;
-
-    lua_pushfstring(L, "%s/%s", manifest->dir, manifest->entry);
-    if (luaL_loadfile(L, lua_tostring(L, -1)) != 0)
-        return lua_error(L);
-    return 0;
-}
-
+/* What `dry_run` can know of the code: whether it compiles. */
 static void try_compile(struct candidate *c, struct instance *instance)
 {
     struct err err;
 
     if (!c->manifest->entry)
         return;
-    if (instance_open_vm(instance, &err) &&
-        vm_protect(vm_main(instance->vm), compile, c->manifest, 0, &err))
-        return;
-    if (strcmp(err.code, "LUA_ERROR") == 0)
-        snprintf(err.code, sizeof(err.code), "LOAD_FAILED");
-    plan_fail(c, PLUGIN_FAILED, &err);
+    if (!instance_open_vm(instance, &err) || !sources_compile(instance->vm, c->dir, &err))
+        plan_fail(c, PLUGIN_FAILED, &err);
 }
 
 static void build(struct reload *reload, struct candidate *c)
