@@ -89,8 +89,7 @@ static void put(int fd, const char *bytes, size_t len, struct got *got)
         ssize_t n = send(fd, bytes, len, MSG_DONTWAIT | MSG_NOSIGNAL);
         if (n > 0)
             bytes += n, len -= (size_t)n;
-        else if (errno != EAGAIN)
-            break;
+        got->reset |= n < 0 && errno != EAGAIN;
         loop_turn(loop, n > 0 ? 0 : 1);
         take(fd, got);
     }
