@@ -14,10 +14,10 @@ struct loop;
 
 struct loop *loop_new(struct err *err);
 void loop_free(struct loop *loop);
-void loop_run(struct loop *loop);  /* until loop_stop() */
+void loop_run(struct loop *loop); /* until loop_stop() */
 void loop_stop(struct loop *loop);
 bool loop_turn(struct loop *loop, unsigned max_wait_ms); /* one turn; false once stopped */
-void loop_wake(struct loop *loop); /* ends a wait; from any thread */
+void loop_wake(struct loop *loop);                       /* ends a wait; from any thread */
 
 uint64_t loop_now_ms(struct loop *loop); /* monotonic, as of this turn */
 uint64_t clock_now_ns(void);             /* CLOCK_MONOTONIC, read now */
