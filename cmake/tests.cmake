@@ -13,7 +13,7 @@ function(add_house_test name label seconds)
   set_tests_properties(${name} PROPERTIES
     LABELS ${label}
     TIMEOUT ${seconds}
-    ENVIRONMENT "${sanitizer_env};${lua_path}")
+    ENVIRONMENT "${sanitizer_env}")
 endfunction()
 
 # add_spec(NAME label seconds FILE [BINARY])
@@ -22,6 +22,7 @@ function(add_spec name label seconds file)
     return()
   endif()
   add_house_test(${name} ${label} ${seconds} ${LUAJIT} ${BUSTED} --output=TAP ${file})
+  set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "${lua_path}")
   if(ARGN)
     set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "BUNTIME_BIN=${ARGN}")
   endif()

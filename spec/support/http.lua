@@ -86,9 +86,10 @@ function M.connect(port, host)
   local sock = assert(socket.tcp())
   sock:settimeout(0)
   local ok, problem = sock:connect(host or "127.0.0.1", port)
-  if not ok and problem == "timeout" then
-    assert(wait(sock, "w", M.TIMEOUT), "connect: timeout")
-  elseif not ok then
+  if not ok and problem == "timeout" and wait(sock, "w", M.TIMEOUT) then
+    ok, problem = sock:getpeername(), "refused" -- a socket that failed is writable as well
+  end
+  if not ok then
     sock:close()
     error("connect: " .. problem, 2)
   end

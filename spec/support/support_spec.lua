@@ -41,6 +41,17 @@ describe("process", function()
   end)
 end)
 
+describe("http.connect", function()
+  it("raises when nobody listens", function()
+    local listener = assert(socket.bind("127.0.0.1", 0))
+    local _, port = listener:getsockname()
+    listener:close()
+    assert.has_error(function()
+      http.connect(tonumber(port))
+    end)
+  end)
+end)
+
 describe("server", function()
   after_each(server.stop_all)
 
