@@ -47,3 +47,6 @@ struct value_entry {
 /* The value of `key` in a map, or NULL. */
 const struct value *value_get(const struct value *map, const char *key);
 const char *value_type_name(enum value_type type); /* "a string", "a list", … for messages */
+
+/* Same type, content and, for maps, order; places in the file do not count. */
+bool value_equal(const struct value *a, const struct value *b);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -48,52 +49,6 @@ static bool refuse(struct err *err)
 
 /* --- the same but for `enabled` --- */
 
-static bool same_value(const struct value *a, const struct value *b);
-
-static bool same_list(const struct value *a, const struct value *b)
-{
-    if (a->list.len != b->list.len)
-        return false;
-    for (size_t i = 0; i < a->list.len; i++) {
-        if (!same_value(a->list.items[i], b->list.items[i]))
-            return false;
-    }
-    return true;
-}
-
-static bool same_map(const struct value *a, const struct value *b)
-{
-    if (a->map.len != b->map.len)
-        return false;
-    for (size_t i = 0; i < a->map.len; i++) {
-        if (!str_equal(a->map.entries[i].key, b->map.entries[i].key) ||
-            !same_value(a->map.entries[i].value, b->map.entries[i].value))
-            return false;
-    }
-    return true;
-}
-
-static bool same_value(const struct value *a, const struct value *b)
-{
-    if (a->type != b->type)
-        return false;
-    switch (a->type) {
-    case VALUE_NULL:
-        return true;
-    case VALUE_BOOL:
-        return a->boolean == b->boolean;
-    case VALUE_NUMBER:
-        return memcmp(&a->number, &b->number, sizeof(a->number)) == 0;
-    case VALUE_STRING:
-        return str_equal(a->string, b->string);
-    case VALUE_LIST:
-        return same_list(a, b);
-    case VALUE_MAP:
-        return same_map(a, b);
-    }
-    return false;
-}
-
 static const struct value_entry *next_other(const struct value *map, size_t *at)
 {
     while (*at < map->map.len && str_equal(map->map.entries[*at].key, STR("enabled")))
@@ -110,7 +65,7 @@ static bool same_rest(const struct value *a, const struct value *b)
     do {
         x = next_other(a, &i);
         y = next_other(b, &j);
-        if (x && y && (!str_equal(x->key, y->key) || !same_value(x->value, y->value)))
+        if (x && y && (!str_equal(x->key, y->key) || !value_equal(x->value, y->value)))
             return false;
     } while (x && y);
     return !x && !y;
@@ -251,7 +206,7 @@ static size_t value_start(struct str text, const struct value_entry *entry)
     return at < text.len && !is_break(text.at[at]) ? at : 0;
 }
 
-static void splice(struct buf *out, struct str text, size_t from, size_t to, struct str with)
+static void put_between(struct buf *out, struct str text, size_t from, size_t to, struct str with)
 {
     buf_reset(out);
     buf_add(out, text.at, from);
@@ -269,7 +224,7 @@ static bool replace(struct str text,
 
     if (start == 0)
         return false;
-    splice(out, text, start, value_end(text, start), enabled ? STR("true") : STR("false"));
+    put_between(out, text, start, value_end(text, start), enabled ? STR("true") : STR("false"));
     return is_right(doc, out, enabled);
 }
 
@@ -299,7 +254,7 @@ insert(struct str text, const struct document *doc, size_t at, bool enabled, str
     buf_printf(&line, "%s: %s", key_name, enabled ? "true" : "false");
     if (!open)
         buf_add_str(&line, end);
-    splice(out, text, at, at, buf_str(&line));
+    put_between(out, text, at, at, buf_str(&line));
     buf_fini(&line);
     return is_right(doc, out, enabled);
 }
@@ -326,7 +281,7 @@ static bool edit(struct str text, struct document *doc, bool enabled, struct buf
     const struct value_entry *entry = entry_of(doc->root, STR("enabled"));
 
     if (says(doc->root, enabled)) {
-        splice(out, text, 0, 0, STR(""));
+        put_between(out, text, 0, 0, STR(""));
         return true;
     }
     return entry ? replace(text, doc, entry, enabled, out) : add(text, doc, enabled, out);
