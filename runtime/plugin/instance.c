@@ -74,7 +74,7 @@ struct instance *instance_ref(struct instance *instance)
     return instance;
 }
 
-static void close_vm(struct instance *instance)
+void instance_close(struct instance *instance)
 {
     vm_close(instance->vm);
     instance->vm = NULL;
@@ -87,7 +87,7 @@ void instance_unref(struct instance *instance)
 {
     if (!instance || --instance->refs > 0)
         return;
-    close_vm(instance);
+    instance_close(instance);
     for (size_t i = 0; i < instance->server_path_count; i++)
         free(instance->server_paths[i]);
     free(instance->server_paths);
@@ -345,7 +345,7 @@ static void close_down(struct post *post)
         for (const struct resource *left = ledger_first(instance->vm); left; left = left->next)
             plugins_leak(instance, left->kind, left->label);
     }
-    close_vm(instance);
+    instance_close(instance);
     done(instance, ending->failed ? &ending->err : NULL, instance->done_arg);
     instance_unref(instance);
     free(ending);

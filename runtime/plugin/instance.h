@@ -98,6 +98,11 @@ bool instance_open_vm(struct instance *instance, struct err *err);
 typedef void instance_done(struct instance *instance, const struct err *err, void *arg);
 void instance_build(struct instance *instance, instance_done *done, void *arg);
 
+/* Closes the VM at once and without onShutdown: instances that hold values of each other hold each
+ * other until then.
+ */
+void instance_close(struct instance *instance);
+
 bool instance_has(const struct instance *instance, enum entry entry);
 
 /* A new task with the entry's function pushed on it. NULL: err set. */

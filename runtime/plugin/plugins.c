@@ -64,6 +64,18 @@ void plugin_unref(struct plugin *plugin)
     free(plugin);
 }
 
+static void close_all(struct plugins *plugins)
+{
+    const struct generation *g = plugins->generation;
+
+    for (size_t i = 0; g && i < g->len; i++)
+        instance_close(g->instances[i]);
+    for (struct drain *drain = plugins->drains; drain; drain = drain->next) {
+        drain->ending = true; /* a call that is cancelled by this must not begin it */
+        instance_close(drain->instance);
+    }
+}
+
 static void free_drains(struct plugins *plugins)
 {
     while (plugins->drains) {
@@ -80,6 +92,7 @@ void plugins_free(struct plugins *plugins)
     struct generation *generation = plugins->generation;
 
     timer_stop(&plugins->shutdown_timer);
+    close_all(plugins);
     reloads_free(plugins);
     plugins->generation = NULL;
     generation_unref(generation);
