@@ -8,6 +8,7 @@
 
 #include "app/auth.h"
 #include "app/pipeline.h"
+#include "base/buf.h"
 #include "base/log.h"
 #include "bind/bind.h"
 #include "http/exchange.h"
@@ -64,19 +65,28 @@ static void on_fault(void *app,
                      const char *phase,
                      const char *request_id)
 {
-    char fields[64];
-    const struct log_line line = {
+    struct buf fields = {0};
+    struct log_line line = {
         .level = LOG_ERROR,
         .message = err->message,
         .plugin = instance->name,
         .request_id = request_id,
-        .fields = fields,
         .traceback = err->traceback,
     };
 
     (void)app;
-    snprintf(fields, sizeof(fields), "{\"code\":\"%s\",\"phase\":\"%s\"}", err->code, phase);
+    buf_puts(&fields, "{\"code\":");
+    buf_json_string(&fields, str_of(err->code));
+    buf_printf(&fields, ",\"phase\":\"%s\"", phase);
+    if (*err->file) {
+        buf_puts(&fields, ",\"file\":");
+        buf_json_string(&fields, str_of(err->file));
+        buf_printf(&fields, ",\"line\":%u", err->line);
+    }
+    buf_putc(&fields, '}');
+    line.fields = fields.data;
     log_write(&line);
+    buf_fini(&fields);
 }
 
 static void on_notice(void *app, enum log_level level, const char *plugin, const char *message)

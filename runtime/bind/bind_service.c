@@ -18,6 +18,7 @@
 #include "plugin/service.h"
 #include "vm/call.h"
 #include "vm/task.h"
+#include "vm/transfer.h"
 #include "vm/vm.h"
 
 static struct instance *self(lua_State *L)
@@ -76,12 +77,10 @@ static bool has_metatable(lua_State *L, int index)
 /* The usual case without a protected call: the provided table itself, without a metatable.
  * Allocates at most the key, so with the budget relaxed nothing can raise.
  */
-static bool read_simply(lua_State *L, const struct read *read)
+static bool read_provided(lua_State *L, const struct read *read)
 {
     struct instance *provider = self(L);
 
-    if (!read->ref->service || read->ref->path_len > 0)
-        return false;
     lua_rawgeti(L, LUA_REGISTRYINDEX, provider->entry[ENTRY_PROVIDED]);
     if (!lua_istable(L, -1) || has_metatable(L, -1)) {
         lua_pop(L, 1);
@@ -109,12 +108,48 @@ static bool by_reference(lua_State *L)
     return type == LUA_TFUNCTION || (type == LUA_TTABLE && service_by_reference(L, lua_gettop(L)));
 }
 
+static bool read_simply(lua_State *L, const struct read *read)
+{
+    return read->ref->service && read->ref->path_len == 0 && read_provided(L, read);
+}
+
+/* Pushes the function that stands for the field at 2 of the reference at 1, if it was made before.
+ */
+static bool push_cached(lua_State *L, const struct read *read)
+{
+    if (!read->ref->service || lua_type(L, 1) != LUA_TUSERDATA)
+        return false;
+    lua_getfenv(L, 1);
+    lua_pushvalue(L, 2);
+    lua_rawget(L, -2);
+    lua_remove(L, -2);
+    if (!lua_isnil(L, -1))
+        return true;
+    lua_pop(L, 1);
+    return false;
+}
+
+static void keep_cached(lua_State *L)
+{
+    lua_getfenv(L, 1);
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, -3);
+    lua_rawset(L, -3);
+    lua_pop(L, 1);
+}
+
 /* The value is on top of `from`, the provider's state; pushes what it is here. */
 static bool push_read(lua_State *L, lua_State *from, struct read *read, struct err *err)
 {
+    const bool function = lua_isfunction(from, -1);
+
+    if (function && push_cached(L, read))
+        return true;
     if (read->ref->service && memchr(read->key, '\0', read->key_len) == NULL &&
         read->ref->path_len < REF_PATH_MAX && by_reference(from)) {
-        ref_push_path(L, read->ref->service, read->ref, read->key, lua_isfunction(from, -1));
+        ref_push_path(L, read->ref->service, read->ref, read->key, function);
+        if (function && lua_type(L, 1) == LUA_TUSERDATA)
+            keep_cached(L);
         return true;
     }
     read->to = from;
@@ -176,6 +211,22 @@ struct call {
     int results; /* values on L, once done without waiting */
 };
 
+/* The usual call without a protected one: a function of the provided table, scalars as arguments.
+ */
+static bool push_simply(lua_State *L, const struct call *call)
+{
+    const struct read read = {
+        .ref = call->ref, .key = call->ref->path, .key_len = strlen(call->ref->path)};
+
+    if (!call->ref->service || call->ref->path_len != 1 || !lua_checkstack(L, call->nargs + 8) ||
+        !read_provided(L, &read))
+        return false;
+    if (lua_isfunction(L, -1) && transfer_scalars(call->L, call->first, call->nargs, L))
+        return true;
+    lua_settop(L, 0);
+    return false;
+}
+
 static int push_call(lua_State *L, void *arg)
 {
     struct call *call = arg;
@@ -187,6 +238,8 @@ static int push_call(lua_State *L, void *arg)
     service_transfer(call->L, call->first, call->nargs, L);
     return call->nargs + 1;
 }
+
+enum { SIMPLE_RESULTS = 8 };
 
 struct results {
     lua_State *from;
@@ -208,7 +261,7 @@ static bool collect(struct call *call, lua_State *to, bool ok, const struct err 
     struct results results = {from, 1, lua_gettop(from)};
     const bool enforced = vm_relax(task_vm(call->task));
     struct err failure;
-    bool crossed;
+    bool crossed, relaxed;
 
     if (!ok) {
         results.first = results.count; /* the error value is on top */
@@ -216,7 +269,11 @@ static bool collect(struct call *call, lua_State *to, bool ok, const struct err 
         vm_note_trace(vm_of(to), err->message, err->traceback);
     }
     *count = results.count;
-    crossed = vm_protect(to, take_results, &results, results.count, &failure);
+    relaxed = vm_relax(vm_of(to));
+    crossed = results.count <= SIMPLE_RESULTS && lua_checkstack(to, SIMPLE_RESULTS + 4) &&
+              transfer_scalars(from, results.first, results.count, to);
+    vm_restore(vm_of(to), relaxed);
+    crossed = crossed || vm_protect(to, take_results, &results, results.count, &failure);
     vm_restore(task_vm(call->task), enforced);
     if (crossed)
         return ok;
@@ -311,7 +368,7 @@ static int ref_call(lua_State *L)
     struct task *caller = task_current(L);
     struct call *call;
     struct err err;
-    bool enforced, ok;
+    bool enforced, relaxed, ok;
 
     if (!target)
         return not_loaded(L, ref_plugin_name(ref));
@@ -322,7 +379,10 @@ static int ref_call(lua_State *L)
         return refuse(L, call, &err);
     task_set_request_id(call->task, caller ? task_request_id(caller) : NULL);
     enforced = vm_relax(vm_of(L));
-    ok = vm_protect(task_state(call->task), push_call, call, call->nargs + 1, &err);
+    relaxed = vm_relax(target->vm);
+    ok = push_simply(task_state(call->task), call);
+    vm_restore(target->vm, relaxed);
+    ok = ok || vm_protect(task_state(call->task), push_call, call, call->nargs + 1, &err);
     vm_restore(vm_of(L), enforced);
     if (!ok)
         return refuse(L, call, &err);

@@ -275,6 +275,10 @@ void ref_push_path(
         memcpy(ref->path, base->path, base_bytes);
     if (key_bytes)
         memcpy(ref->path + base_bytes, key, key_bytes);
+    if (!function) {
+        lua_newtable(L); /* the functions read from it, by key */
+        lua_setfenv(L, -2);
+    }
     if (function)
         wrap_function(L);
     keep_import(L);

@@ -93,33 +93,56 @@ static void transfer_table(struct transfer *t, int index)
     t->seen = 0;
 }
 
-void transfer_value(struct transfer *t, int index)
+/* Pushes a value that needs no copying of structure; false: it is none. */
+static bool push_scalar(lua_State *from, int index, lua_State *to)
 {
-    lua_State *from = t->from, *to = t->to;
     const char *text;
     size_t len;
 
-    luaL_checkstack(to, 8, "crossing between plugins");
-    if (!lua_checkstack(from, 8))
-        luaL_error(to, "stack overflow while crossing between plugins");
     switch (lua_type(from, index)) {
     case LUA_TNIL:
     case LUA_TNONE:
         lua_pushnil(to);
-        break;
+        return true;
     case LUA_TBOOLEAN:
         lua_pushboolean(to, lua_toboolean(from, index));
-        break;
+        return true;
     case LUA_TNUMBER:
         lua_pushnumber(to, lua_tonumber(from, index));
-        break;
+        return true;
     case LUA_TLIGHTUSERDATA:
         lua_pushlightuserdata(to, lua_touserdata(from, index));
-        break;
+        return true;
     case LUA_TSTRING:
         text = lua_tolstring(from, index, &len);
         lua_pushlstring(to, text, len);
-        break;
+        return true;
+    default:
+        return false;
+    }
+}
+
+bool transfer_scalars(lua_State *from, int first, int count, lua_State *to)
+{
+    for (int i = 0; i < count; i++) {
+        if (push_scalar(from, first + i, to))
+            continue;
+        lua_pop(to, i);
+        return false;
+    }
+    return true;
+}
+
+void transfer_value(struct transfer *t, int index)
+{
+    lua_State *from = t->from, *to = t->to;
+
+    luaL_checkstack(to, 8, "crossing between plugins");
+    if (!lua_checkstack(from, 8))
+        luaL_error(to, "stack overflow while crossing between plugins");
+    if (push_scalar(from, index, to))
+        return;
+    switch (lua_type(from, index)) {
     case LUA_TTABLE:
         transfer_table(t, index);
         break;
@@ -128,6 +151,7 @@ void transfer_value(struct transfer *t, int index)
         t->reference(t, index);
         break;
     default:
-        luaL_error(to, "a %s cannot cross between plugins", lua_typename(from, lua_type(from, index)));
+        luaL_error(to, "a %s cannot cross between plugins",
+                   lua_typename(from, lua_type(from, index)));
     }
 }

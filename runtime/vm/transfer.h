@@ -28,5 +28,10 @@ struct transfer {
 /* Pushes the counterpart of the value at `index` of `from`. */
 void transfer_value(struct transfer *transfer, int index);
 
+/* Pushes `count` values from `first` on if all of them are scalars or strings, else pushes nothing
+ * and returns false. Raises nothing while the budget of `to` is relaxed and its stack has room.
+ */
+bool transfer_scalars(lua_State *from, int first, int count, lua_State *to);
+
 /* Whether the table at `index` crosses by reference. */
 bool transfer_by_reference(const struct transfer *transfer, int index);
