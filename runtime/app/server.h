@@ -9,6 +9,7 @@
 #include "conf/settings.h"
 #include "ev/loop.h"
 
+struct auth;
 struct generation;
 struct http_server;
 struct instance;
@@ -26,6 +27,7 @@ struct server {
     uint16_t port;            /* 0 until the listener is up */
     uint64_t started_ms;
     bool stopping;
+    struct auth *auth; /* app/auth.c; NULL until it was asked */
     struct run *runs; /* requests that are being answered */
     unsigned run_count;
     struct run *spare; /* their memory, to be used again */

@@ -7,7 +7,9 @@
 #include "plugin/plugins.h"
 #include "vm/vm.h"
 
-/* check(req, permission, mutating?) -> true, principal | false, status, code, message, principal */
+/* check(req, permission, mutating?) -> true, principal | false, status, code, message, principal,
+ * retry_after
+ */
 static int auth_check(lua_State *L)
 {
     const struct instance *instance = vm_host(vm_of(L));
@@ -15,7 +17,7 @@ static int auth_check(lua_State *L)
     const struct bind_request *request = request_live(L, 1);
     const char *permission = luaL_checkstring(L, 2);
     const char *principal = "anonymous";
-    struct denial denial;
+    struct denial denial = {.status = 0};
 
     if (options->authorize(options->app, request->x, permission, lua_toboolean(L, 3), &principal,
                            &denial)) {
@@ -28,7 +30,8 @@ static int auth_check(lua_State *L)
     lua_pushstring(L, denial.code);
     lua_pushstring(L, denial.message);
     lua_pushstring(L, principal);
-    return 5;
+    lua_pushinteger(L, (lua_Integer)denial.retry_after);
+    return 6;
 }
 
 static const luaL_Reg functions[] = {

@@ -62,6 +62,7 @@ struct denial {
     unsigned status;
     char code[32];
     char message[256];
+    unsigned retry_after; /* seconds, with 429 */
 };
 
 /* What health tells of the process. */
