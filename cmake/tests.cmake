@@ -41,24 +41,23 @@ foreach(file ${unit_files})
   add_house_test(c/${title} unit 120 ${name})
 endforeach()
 
-# The JSON codec as a module that plain LuaJIT can load, for the Lua units; hence no sanitizers
-file(GLOB json_sources CONFIGURE_DEPENDS ${root}/runtime/bind/json_*.c ${root}/runtime/bind/bind_json.c)
-add_library(json_module MODULE ${json_sources})
-target_include_directories(json_module PRIVATE ${root}/runtime)
-target_include_directories(json_module SYSTEM PRIVATE ${LIBS_INCLUDE_DIRS})
-target_compile_definitions(json_module PRIVATE _GNU_SOURCE)
+# Lua units run inside the program, where the library and the C halves of its modules are
+file(GLOB spec_files CONFIGURE_DEPENDS RELATIVE ${root} ${root}/spec/unit/*_spec.lua)
+if(TARGET buntime AND BUSTED)
+  foreach(file ${spec_files})
+    get_filename_component(name ${file} NAME_WE)
+    string(REGEX REPLACE "_spec$" "" title ${name})
+    add_house_test(lua/${title} unit 120 $<TARGET_FILE:buntime> test ${file})
+    set_property(TEST lua/${title} APPEND PROPERTY ENVIRONMENT "LUA_PATH=./?.lua\\;\\;")
+  endforeach()
+endif()
 
-# Lua units, and the support code's own
-file(GLOB spec_files CONFIGURE_DEPENDS RELATIVE ${root}
-  ${root}/spec/unit/*_spec.lua ${root}/spec/support/*_spec.lua)
+# The harness of the integration specs
+file(GLOB spec_files CONFIGURE_DEPENDS RELATIVE ${root} ${root}/spec/support/*_spec.lua)
 foreach(file ${spec_files})
   get_filename_component(name ${file} NAME_WE)
   string(REGEX REPLACE "_spec$" "" title ${name})
   add_spec(lua/${title} unit 120 ${file})
-  if(BUSTED)
-    set_property(TEST lua/${title} APPEND PROPERTY ENVIRONMENT
-      "BUNTIME_JSON_MODULE=$<TARGET_FILE:json_module>")
-  endif()
 endforeach()
 
 # Integration: with this build's binary and, if given, with the release one as well

@@ -1,4 +1,4 @@
---- Runs the specs of one folder with busted; used by `buntime test`.
+--- Runs the specs of one folder, or one spec, with busted; used by `buntime test`.
 
 local lfs_ok, lfs = pcall(require, "lfs")
 
@@ -8,6 +8,9 @@ local EXIT = {}
 --- @return string[] files Every `*_spec.lua` below `dir`, sorted; `lua_modules` is left out.
 local function find_specs(dir)
   local files = {}
+  if lfs.attributes(dir, "mode") == "file" then
+    return { dir }
+  end
   local function walk(folder)
     for name in lfs.dir(folder) do
       local path = folder .. "/" .. name
@@ -41,11 +44,13 @@ local function run_busted(files)
   end
   if getmetatable(result) == EXIT then
     return result.code
+  elseif result == nil then
+    return 1 -- how busted ends under Lua 5.1 when a spec failed
   end
   error(result, 0)
 end
 
---- @param dir string
+--- @param dir string A folder, or the path of one spec.
 --- @return integer code 0 when all specs passed.
 return function(dir)
   if not lfs_ok or not pcall(require, "busted.runner") then
@@ -58,8 +63,9 @@ return function(dir)
     print(dir .. ": no *_spec.lua")
     return 0
   end
+  local folder = files[1] == dir and (dir:match("^(.*)/[^/]*$") or ".") or dir
   for _, shape in ipairs({ "/lua_modules/?/init.lua", "/lua_modules/?.lua", "/?/init.lua", "/?.lua" }) do
-    package.path = dir .. shape .. ";" .. package.path
+    package.path = folder .. shape .. ";" .. package.path
   end
   print(dir)
   io.stdout:flush()

@@ -1,5 +1,3 @@
-require("spec.support.core").json()
-
 local json = require("buntime.json")
 
 --- The value of `text`, and its text again.
