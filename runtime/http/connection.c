@@ -1,5 +1,6 @@
 #include "http/server_impl.h"
 
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 
@@ -207,6 +208,16 @@ void connection_await(struct connection *c)
     }
 }
 
+/* A client that takes nothing of an answer for so long is cut by the kernel: h2o itself would
+ * wait for ever.
+ */
+static void bound_writing(struct http_server *server, h2o_socket_t *socket)
+{
+    unsigned ms = (unsigned)server->options.client_timeout;
+    if (ms > 0)
+        setsockopt(h2o_socket_get_fd(socket), IPPROTO_TCP, TCP_USER_TIMEOUT, &ms, sizeof(ms));
+}
+
 void connection_open(struct http_server *server, h2o_socket_t *socket)
 {
     struct connection *c = mem_alloc(sizeof(*c));
@@ -216,5 +227,6 @@ void connection_open(struct http_server *server, h2o_socket_t *socket)
     h2o_linklist_insert(&server->connections, &c->link);
     socket->on_close.cb = on_socket_closed;
     socket->on_close.data = c;
+    bound_writing(server, socket);
     h2o_accept(&server->accept, socket);
 }

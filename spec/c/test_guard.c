@@ -373,6 +373,69 @@ static void test_cuts(void)
     }
 }
 
+static unsigned next_random(void)
+{
+    static unsigned seed = 12345;
+    seed = seed * 1103515245 + 12345;
+    return seed >> 8;
+}
+
+/* Takes a byte out, puts one in, or changes one. */
+static size_t mutate(char *bytes, size_t len)
+{
+    static const char palette[] = "\r\n\r\n \t:;,0159afxX/\0\x7f\xff";
+    size_t at = next_random() % len;
+    char c = palette[next_random() % (sizeof(palette) - 1)];
+    switch (next_random() % 3) {
+    case 0:
+        memmove(bytes + at, bytes + at + 1, len - at - 1);
+        return len - 1;
+    case 1:
+        memmove(bytes + at + 1, bytes + at, len - at);
+        bytes[at] = c;
+        return len + 1;
+    default:
+        bytes[at] = c;
+        return len;
+    }
+}
+
+/* Whatever comes: as many good answers as requests served, at most one refusal behind them, and
+ * no word of h2o's own. A request of which the end is missing is met by closing our side.
+ */
+static void test_mutations(void)
+{
+    for (int i = 0; i < 3000; i++) {
+        const struct row *row = &rows[next_random() % LEN(rows)];
+        size_t size = row->len ? row->len : strlen(row->bytes);
+        char bytes[4096];
+        size_t len = size;
+        memcpy(bytes, row->bytes, size);
+        for (unsigned n = 1 + next_random() % 2; n > 0; n--)
+            len = mutate(bytes, len);
+        memcpy(bytes + len, second, sizeof(second) - 1);
+        len += sizeof(second) - 1;
+        struct got got = {0};
+        int fd = connect_client();
+        served = 0;
+        put(fd, bytes, len, &got);
+        shutdown(fd, SHUT_WR);
+        await(fd, &got, 0, 5000);
+        CHECK(got.closed);
+        check_words(&got);
+        unsigned answers = 0, good = 0;
+        for (const char *at = got.bytes; at && (at = strstr(at, "HTTP/1.1 ")); at += 9) {
+            answers += at[9] >= '2' && at[9] <= '5';
+            good += strncmp(at, "HTTP/1.1 200", 12) == 0;
+        }
+        CHECK(good == served && answers <= good + 1);
+        close(fd);
+        got_free(&got);
+    }
+    turn_for(20);
+    CHECK(http_server_open_exchanges(server) == 0);
+}
+
 static void bench(void)
 {
     static const char request[] = GET
@@ -408,6 +471,7 @@ int main(void)
     test_large_body_is_refused_early();
     test_head_refused_without_body();
     test_cuts();
+    test_mutations();
     serve_no_more();
     bench();
     return 0;

@@ -479,6 +479,28 @@ static void test_steady_body(void)
     serve_no_more();
 }
 
+/* It asks for much and reads nothing. */
+static void test_client_that_does_not_read(void)
+{
+    struct server_options quick = options;
+    struct got got = {0};
+    quick.client_timeout = 200;
+    serve(&quick);
+    int fd = connect_client();
+    static char requests[4096];
+    for (int i = 0; i < 100; i++)
+        strcat(requests, "GET /big HTTP/1.1\r\nHost: a\r\n\r\n");
+    CHECK(send(fd, requests, strlen(requests), 0) == (ssize_t)strlen(requests));
+    turn_for(50);
+    CHECK(http_server_open_exchanges(server) == 1);
+    for (int i = 0; i < 100 && http_server_open_exchanges(server) > 0; i++)
+        turn_for(50);
+    CHECK(http_server_open_exchanges(server) == 0);
+    close(fd);
+    got_free(&got);
+    serve_no_more();
+}
+
 static void test_listen_errors(void)
 {
     struct err err;
@@ -512,6 +534,7 @@ int main(void)
     test_free_with_open_exchanges();
     test_timeouts();
     test_steady_body();
+    test_client_that_does_not_read();
     test_listen_errors();
     return 0;
 }
