@@ -84,10 +84,12 @@ endif()
 
 # Fuzzers: spec/fuzz/fuzz_NAME.c. Without libFuzzer each replays its corpus, crashes included.
 file(GLOB fuzz_files CONFIGURE_DEPENDS ${root}/spec/fuzz/fuzz_*.c)
+add_custom_target(fuzzers)
 foreach(file ${fuzz_files})
   get_filename_component(name ${file} NAME_WE)
   string(REGEX REPLACE "^fuzz_" "" title ${name})
   add_executable(${name} ${file})
+  add_dependencies(fuzzers ${name})
   set_target_properties(${name} PROPERTIES
     ENABLE_EXPORTS ON
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/spec)
