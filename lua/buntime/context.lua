@@ -6,6 +6,7 @@
 
 local json = require("buntime.core.json")
 local core = require("buntime.core.request")
+local blame = require("buntime.blame")
 local cookie = require("buntime.cookie")
 local errors = require("buntime.error")
 local response = require("buntime.response")
@@ -37,28 +38,32 @@ function M.new(req, route)
   )
 end
 
-local function check_status(what, status)
+local function misuse(c, what, problem, ...)
+  local route = c._route
+  blame.raise(("c:%s: "):format(what) .. problem:format(...), route and route.handler)
+end
+
+local function check_status(c, what, status)
   if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 then
-    local problem = "%s: status must be an integer from 200 to 599, got %s"
-    error(problem:format(what, tostring(status)), 3)
+    misuse(c, what, "status must be an integer from 200 to 599, got %s", tostring(status))
   end
   return status
 end
 
 --- The headers of a response by `c:NAME(…, headers)`.
-local function with_headers(content_type, headers, what)
+local function with_headers(c, what, content_type, headers)
   if type(headers) ~= "table" then
-    error(("%s: headers must be a table, got %s"):format(what, type(headers)), 3)
+    misuse(c, what, "headers must be a table, got %s", type(headers))
   end
-  return response.add_headers({ ["content-type"] = content_type }, headers, 3)
+  return response.add_headers({ ["content-type"] = content_type }, headers, c._route and c._route.handler)
 end
 
 local function make(c, what, content_type, body, status, headers)
   if status ~= nil then
-    check_status(what, status)
+    check_status(c, what, status)
   end
   if headers ~= nil then
-    headers = with_headers(content_type, headers, what)
+    headers = with_headers(c, what, content_type, headers)
   else
     headers = { ["content-type"] = content_type }
   end
@@ -76,7 +81,7 @@ end
 --- @return buntime.Response
 function Context:json(value, status, headers)
   if status or headers then
-    return make(self, "c:json", "application/json", encode(value), status, headers)
+    return make(self, "json", "application/json", encode(value), status, headers)
   end
   return setmetatable({
     status = self._status,
@@ -85,12 +90,12 @@ function Context:json(value, status, headers)
   }, response_meta)
 end
 
-local function to_text(what, value)
+local function to_text(c, what, value)
   local kind = type(value)
   if kind == "number" or kind == "boolean" then
     return tostring(value)
   elseif kind ~= "string" then
-    error(("%s: the body must be a string, got %s"):format(what, kind), 3)
+    misuse(c, what, "the body must be a string, got %s", kind)
   end
   return value
 end
@@ -100,8 +105,8 @@ end
 --- @param headers? table
 --- @return buntime.Response
 function Context:text(text, status, headers)
-  text = to_text("c:text", text)
-  return make(self, "c:text", "text/plain; charset=utf-8", text, status, headers)
+  text = to_text(self, "text", text)
+  return make(self, "text", "text/plain; charset=utf-8", text, status, headers)
 end
 
 --- @param html string
@@ -109,8 +114,8 @@ end
 --- @param headers? table
 --- @return buntime.Response
 function Context:html(html, status, headers)
-  html = to_text("c:html", html)
-  return make(self, "c:html", "text/html; charset=utf-8", html, status, headers)
+  html = to_text(self, "html", html)
+  return make(self, "html", "text/html; charset=utf-8", html, status, headers)
 end
 
 --- Answers with bytes. Says nothing about their type; `headers` may.
@@ -119,21 +124,21 @@ end
 --- @param headers? table
 --- @return buntime.Response
 function Context:body(body, status, headers)
-  body = body ~= nil and to_text("c:body", body) or nil
-  return make(self, "c:body", nil, body, status, headers)
+  body = body ~= nil and to_text(self, "body", body) or nil
+  return make(self, "body", nil, body, status, headers)
 end
 
 --- @param location string
 --- @param status? integer 302 unless told.
 --- @return buntime.Response
 function Context:redirect(location, status)
-  status = status == nil and 302 or check_status("c:redirect", status)
+  status = status == nil and 302 or check_status(self, "redirect", status)
   if status < 300 or status > 399 then
-    error(("c:redirect: status must be from 300 to 399, got %d"):format(status), 2)
+    misuse(self, "redirect", "status must be from 300 to 399, got %d", status)
   end
   local key, text = core.check_header("location", location)
   if not key then
-    error("c:redirect: " .. text, 2)
+    misuse(self, "redirect", "%s", text)
   end
   return response.raw(status, { location = text })
 end
@@ -175,7 +180,7 @@ end
 function Context:header(name, value, add)
   local key, text = core.check_header(name, value == nil and "" or value)
   if not key then
-    error("c:header: " .. text, 2)
+    misuse(self, "header", "%s", text)
   end
   if value == nil then
     target(self)[key] = nil
@@ -189,7 +194,7 @@ end
 --- Sets the status of the response.
 --- @param status integer 200 to 599.
 function Context:status(status)
-  check_status("c:status", status)
+  check_status(self, "status", status)
   if self.res then
     self.res.status = status
   else
@@ -206,7 +211,7 @@ end
 function Context:cookie(name, value, options)
   local text, problem = cookie.serialize(name, value, options)
   if not text then
-    error("c:cookie: " .. problem, 2)
+    misuse(self, "cookie", "%s", problem)
   end
   append(target(self), "set-cookie", text)
 end
@@ -236,10 +241,10 @@ local function add_pending(c, res)
   c._headers = false
 end
 
-local function blame(c, fn, problem)
-  local info = debug.getinfo(fn, "S")
+--- Blames a handler for what it returned.
+local function refuse(c, fn, problem)
   local route = c._route and c._route.name or "?"
-  error(("%s:%d: %s %s"):format(info.short_src, info.linedefined, route, problem), 0)
+  error(("%s%s %s"):format(blame.definition(fn), route, problem), 0)
 end
 
 local EXPECTED = " (expected a response such as c:json(value), a string, a table, or status and body)"
@@ -255,7 +260,7 @@ local function from_status(c, fn, status, body)
   elseif type(body) == "table" then
     return make(c, "", "application/json", encode(body), nil, nil)
   end
-  blame(c, fn, ("returned a status and a %s as its body"):format(type(body)) .. EXPECTED)
+  refuse(c, fn, ("returned a status and a %s as its body"):format(type(body)) .. EXPECTED)
 end
 
 --- A response of whatever a handler may return.
@@ -266,17 +271,17 @@ local function convert(c, fn, value, more)
     res.status = value
     return res
   elseif more ~= nil then
-    blame(c, fn, ("returned a %s and a %s"):format(kind, type(more)) .. EXPECTED)
+    refuse(c, fn, ("returned a %s and a %s"):format(kind, type(more)) .. EXPECTED)
   elseif kind == "string" then
     return make(c, "", "text/plain; charset=utf-8", value, nil, nil)
   elseif kind == "table" then
     return make(c, "", "application/json", encode(value), nil, nil)
   elseif kind ~= "nil" then
-    blame(c, fn, ("returned a %s"):format(kind) .. EXPECTED)
+    refuse(c, fn, ("returned a %s"):format(kind) .. EXPECTED)
   end
   local res = response.looks_like(c.res) and response.from(c.res, nil, "c.res")
   if not res then
-    blame(c, fn, "returned nothing, and c.res is not set" .. EXPECTED)
+    refuse(c, fn, "returned nothing, and c.res is not set" .. EXPECTED)
   end
   return res
 end
@@ -295,7 +300,7 @@ function M.settle(c, fn, value, more)
   local status = res.status
   if type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0 then
     local problem = "answered with status %s (an integer from 200 to 599 was expected)"
-    blame(c, fn, problem:format(tostring(status)))
+    refuse(c, fn, problem:format(tostring(status)))
   end
   if c._headers then
     add_pending(c, res)
@@ -306,7 +311,7 @@ end
 --- The same for a middleware, which may also leave the answer to the rest of the chain.
 function M.settle_middleware(c, fn, value, more)
   if value == nil and more == nil then
-    blame(c, fn, "stands in the way: a middleware neither returned a response nor called next()")
+    refuse(c, fn, "stands in the way: a middleware neither returned a response nor called next()")
   end
   return M.settle(c, fn, value, more)
 end

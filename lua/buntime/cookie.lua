@@ -156,7 +156,7 @@ local function check_together(name, options)
     return ("cookie %q needs secure = true"):format(name)
   elseif
     name:find("^__Host%-")
-    and (not options.secure or options.domain or (options.path or "/") ~= "/")
+    and (not options.secure or options.domain or options.path ~= "/")
   then
     return ("cookie %q needs secure = true, path = / and no domain"):format(name)
   end

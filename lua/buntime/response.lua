@@ -5,6 +5,7 @@
 
 local core = require("buntime.core.request")
 local json = require("buntime.core.json")
+local blame = require("buntime.blame")
 
 local encode, decode = json.encode, json.decode
 local lower = string.lower
@@ -38,7 +39,7 @@ end
 function methods:json()
   local value, message = decode(self.body or "")
   if message then
-    error("response:json(): " .. message, 2)
+    blame.raise("response:json(): " .. message)
   end
   return value
 end
@@ -56,10 +57,10 @@ function M.is(value)
   return getmetatable(value) == meta
 end
 
-local function check_header(name, value, level)
+local function check_header(name, value, handler)
   local key, text = core.check_header(name, value)
   if not key then
-    error(text, level + 1)
+    blame.raise(text, handler)
   end
   return key, text
 end
@@ -67,17 +68,18 @@ end
 --- Adds the headers of `from` to `into`, each checked.
 --- @param into table
 --- @param from table
---- @param level integer Who is to blame: 1 is the caller of this function.
-function M.add_headers(into, from, level)
+--- @param handler? function Whom to blame when the caller is not known.
+--- @return table into
+function M.add_headers(into, from, handler)
   for name, value in pairs(from) do
     if type(value) == "table" then
       local list = {}
       for i = 1, #value do
-        name, list[i] = check_header(name, value[i], level + 1)
+        name, list[i] = check_header(name, value[i], handler)
       end
       into[name] = list
     else
-      local key, text = check_header(name, value, level + 1)
+      local key, text = check_header(name, value, handler)
       into[key] = text
     end
   end
@@ -94,21 +96,25 @@ function M.raw(status, headers, body)
   }, meta)
 end
 
+local function misuse(what, problem, ...)
+  blame.raise(what .. ": " .. problem:format(...))
+end
+
 local function make(what, body, content_type, options)
   local headers = setmetatable({ ["content-type"] = content_type }, headers_meta)
   local status = 200
   if options ~= nil then
     if type(options) ~= "table" then
-      error(("%s: options must be a table, got %s"):format(what, type(options)), 3)
+      misuse(what, "options must be a table, got %s", type(options))
     end
     status = options.status == nil and 200 or options.status
     if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 then
-      local problem = "%s: status must be an integer from 200 to 599, got %s"
-      error(problem:format(what, tostring(status)), 3)
+      misuse(what, "status must be an integer from 200 to 599, got %s", tostring(status))
     end
-    if options.headers then
-      M.add_headers(headers, options.headers, 3)
+    if options.headers ~= nil and type(options.headers) ~= "table" then
+      misuse(what, "headers must be a table, got %s", type(options.headers))
     end
+    M.add_headers(headers, options.headers or {})
   end
   return setmetatable({ status = status, headers = headers, body = body }, meta)
 end
@@ -120,8 +126,7 @@ function M.new(body, options)
   if type(body) == "number" then
     body = tostring(body)
   elseif body ~= nil and type(body) ~= "string" then
-    local problem = "Response.new: body must be a string, got %s (for JSON: Response.json)"
-    error(problem:format(type(body)), 2)
+    misuse("Response.new", "body must be a string, got %s (for JSON: Response.json)", type(body))
   end
   return make("Response.new", body, body and "text/plain; charset=utf-8", options)
 end
@@ -153,7 +158,7 @@ local function with_body(what, status, headers, body)
   elseif kind == "string" or kind == "number" then
     return make(what, tostring(body), "text/plain; charset=utf-8", options)
   elseif body ~= nil then
-    error(("%s: the body must be a string or a table, got %s"):format(what, kind), 3)
+    misuse(what, "the body must be a string or a table, got %s", kind)
   end
   return make(what, nil, nil, options)
 end
@@ -180,8 +185,7 @@ function M.from(value, body, what)
   elseif kind == "string" or kind == "table" then
     return with_body(what, 200, nil, value)
   end
-  local expected = "%s: expected a response, a string, a table, or status and body, got %s"
-  error(expected:format(what, kind), 2)
+  return misuse(what, "expected a response, a string, a table, or status and body, got %s", kind)
 end
 
 --- The error shape that all of buntime answers with.

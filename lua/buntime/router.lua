@@ -12,6 +12,7 @@
 
 local core = require("buntime.core.route")
 local respond = require("buntime.core.request").respond
+local blame = require("buntime.blame")
 local compose = require("buntime.compose")
 local context = require("buntime.context")
 local response = require("buntime.response")
@@ -64,21 +65,21 @@ end
 
 -- Registering ----------------------------------------------------------------------------------------
 
-local function misuse(level, what, problem, ...)
-  error(("router:%s: %s"):format(what, problem:format(...)), level + 1)
+local function misuse(what, problem, ...)
+  blame.raise_outside(("router:%s: "):format(what) .. problem:format(...))
 end
 
-local function check_path(what, path, level)
+local function check_path(what, path)
   if type(path) ~= "string" then
-    misuse(level + 1, what, "path must be a string, got %s", type(path))
+    misuse(what, "path must be a string, got %s", type(path))
   elseif path == "*" then
     return "/*"
   elseif path:sub(1, 1) ~= "/" then
-    misuse(level + 1, what, "path must start with /, got %q", path)
+    misuse(what, "path must start with /, got %q", path)
   end
   local ok, message = core.add(core.new(), "GET", path, 0)
   if not ok then
-    misuse(level + 1, what, "%s", message)
+    misuse(what, "%s", message)
   end
   return path
 end
@@ -88,28 +89,28 @@ local function is_callable(value)
   return type(value) == "function" or type(mt) == "table" and mt.__call ~= nil
 end
 
-local function check_functions(what, functions, count, level)
+local function check_functions(what, functions, count)
   if count == 0 then
-    misuse(level + 1, what, "a function is missing")
+    misuse(what, "a function is missing")
   end
   for i = 1, count do
     if not is_callable(functions[i]) then
-      misuse(level + 1, what, "expected a function, got %s", type(functions[i]))
+      misuse(what, "expected a function, got %s", type(functions[i]))
     end
   end
 end
 
-local function check_method(what, method, level)
+local function check_method(what, method)
   if type(method) ~= "string" or not method:find("^[%a-]+$") then
-    misuse(level + 1, what, "method must be a word such as GET, got %s", tostring(method))
+    misuse(what, "method must be a word such as GET, got %s", tostring(method))
   end
   return method:upper()
 end
 
-local function add_route(router, what, methods, path, level, ...)
+local function add_route(router, what, methods, path, ...)
   local functions, count = { ... }, select("#", ...)
-  path = check_path(what, path, level + 1)
-  check_functions(what, functions, count, level + 1)
+  path = check_path(what, path)
+  check_functions(what, functions, count)
   local handler = table.remove(functions, count)
   local item = { kind = "route", path = path, handler = handler, before = functions, methods = methods }
   return add(router, item)
@@ -123,18 +124,18 @@ end
 function Router:on(method, path, ...)
   local methods = {}
   for i, name in ipairs(type(method) == "table" and method or { method }) do
-    methods[i] = check_method("on", name, 2)
+    methods[i] = check_method("on", name)
   end
   if #methods == 0 then
-    misuse(2, "on", "method must be a string or a list of them, got %s", type(method))
+    misuse("on", "method must be a string or a list of them, got %s", type(method))
   end
-  return add_route(self, "on", methods, path, 2, ...)
+  return add_route(self, "on", methods, path, ...)
 end
 
 local function verb(what, method)
   local methods = { method }
   return function(self, path, ...)
-    return add_route(self, what, methods, path, 2, ...)
+    return add_route(self, what, methods, path, ...)
   end
 end
 
@@ -165,15 +166,15 @@ Router.all = verb("all", "")
 function Router:use(path, ...)
   local functions, count = { ... }, select("#", ...)
   if type(path) == "string" then
-    path = check_path("use", path, 2)
+    path = check_path("use", path)
     if path:find("?", 1, true) then
-      misuse(2, "use", "a parameter cannot be optional here, got %q", path)
+      misuse("use", "a parameter cannot be optional here, got %q", path)
     end
   else
     functions, count = { path, ... }, count + 1
     path = "/*"
   end
-  check_functions("use", functions, count, 2)
+  check_functions("use", functions, count)
   for i = 1, count do
     add(self, { kind = "use", path = path, fn = functions[i] })
   end
@@ -197,13 +198,13 @@ end
 --- @param other buntime.Router
 --- @return buntime.Router self
 function Router:route(path, other)
-  path = check_path("route", path, 2)
+  path = check_path("route", path)
   if not M.is(other) then
-    misuse(2, "route", "expected a router, got %s", type(other))
+    misuse("route", "expected a router, got %s", type(other))
   elseif contains(other, self) then
-    misuse(2, "route", "a router cannot be mounted into itself")
+    misuse("route", "a router cannot be mounted into itself")
   elseif path:find("*", 1, true) or path:find("?", 1, true) then
-    misuse(2, "route", "routes cannot be mounted below %q", path)
+    misuse("route", "routes cannot be mounted below %q", path)
   end
   other._parents[self] = true
   return add(self, { kind = "mount", path = path, router = other })
@@ -215,9 +216,9 @@ end
 --- @param options? table
 --- @return buntime.Router self
 function Router:ws(path, handlers, options)
-  path = check_path("ws", path, 2)
+  path = check_path("ws", path)
   if handlers ~= nil and type(handlers) ~= "table" then
-    misuse(2, "ws", "handlers must be a table, got %s", type(handlers))
+    misuse("ws", "handlers must be a table, got %s", type(handlers))
   end
   return add(self, { kind = "ws", path = path, handlers = handlers, options = options })
 end
@@ -227,7 +228,7 @@ end
 --- @param chain buntime.Middleware[] Outermost first.
 --- @return buntime.Router self
 function Router:surround(chain)
-  check_functions("surround", chain, #chain, 2)
+  check_functions("surround", chain, #chain)
   self._around = chain
   touch(self)
   return self
@@ -238,7 +239,7 @@ end
 --- @param handler buntime.Handler
 --- @return buntime.Router self
 function Router:not_found(handler)
-  check_functions("not_found", { handler }, 1, 2)
+  check_functions("not_found", { handler }, 1)
   self._not_found = handler
   touch(self)
   return self
@@ -249,7 +250,7 @@ end
 --- @param handler fun(err: any, c: buntime.Context, traceback: string): any, any
 --- @return buntime.Router self
 function Router:on_error(handler)
-  check_functions("on_error", { handler }, 1, 2)
+  check_functions("on_error", { handler }, 1)
   self._on_error = handler
   touch(self)
   return self
@@ -360,8 +361,8 @@ local function copy(list)
 end
 
 --- A record of a place where requests can end: a route, or a not_found.
-local function place(plan, name, path, level, run)
-  local record = { name = name, not_found = level.not_found }
+local function place(plan, name, path, level, run, handler)
+  local record = { name = name, not_found = level.not_found, handler = handler }
   record.run = with_levels(run, path, level)
   --- What answers OPTIONS when no route does: the same middleware, so that CORS works.
   record.options = function(c, methods)
@@ -386,7 +387,7 @@ local function plan_route(plan, item, path, level)
   local run = handler_of(item)
   for _, method in ipairs(item.methods) do
     local name = (method == "" and "ALL" or method) .. " " .. path
-    local index = place(plan, name, path, level, run)
+    local index = place(plan, name, path, level, run, item.handler)
     assert(core.add(plan.tree, method, path, index))
   end
 end
@@ -412,7 +413,7 @@ end
 
 local function plan_not_found(plan, router, prefix, level)
   local path = join(prefix, "/*")
-  local index = place(plan, "not_found " .. path, path, level, level.not_found)
+  local index = place(plan, "not_found " .. path, path, level, level.not_found, router._not_found)
   plan.records[index + 1].not_found = nil
   assert(core.add(plan.rest, "", path, index))
   if prefix ~= "" then
@@ -530,7 +531,7 @@ end
 --- @param init? buntime.TestRequest
 --- @return buntime.TestResponse
 function Router:request(path, init)
-  return require("buntime.testing").request(self, path, init, 2)
+  return require("buntime.testing").request(self, path, init)
 end
 
 return M

@@ -7,6 +7,7 @@
 ---     assert.equal("Hello", res:json().message)
 
 local core = require("buntime.core.request")
+local blame = require("buntime.blame")
 local errors = require("buntime.error")
 local json = require("buntime.core.json")
 local context = require("buntime.context")
@@ -31,21 +32,21 @@ local M = {}
 
 local KNOWN = { method = true, headers = true, body = true, json = true, ip = true, id = true }
 
-local function check_init(init, level)
+local function check_init(init)
   if type(init) ~= "table" then
-    error(("request: the second argument must be a table, got %s"):format(type(init)), level + 1)
+    blame.raise_outside(("request: the second argument must be a table, got %s"):format(type(init)))
   end
   for key in pairs(init) do
     if not KNOWN[key] then
       local problem = "request: %q is not known (known: method, headers, body, json, ip, id)"
-      error(problem:format(tostring(key)), level + 1)
+      blame.raise_outside(problem:format(tostring(key)))
     end
   end
 end
 
 --- Headers as C takes them: { name, value, name, value, … }.
-local function flat_headers(init, level)
-  local headers = response.add_headers({}, init.headers or {}, level + 1)
+local function flat_headers(init)
+  local headers = response.add_headers({}, init.headers or {})
   if init.json ~= nil and not headers["content-type"] then
     headers["content-type"] = "application/json"
   end
@@ -64,17 +65,16 @@ end
 ---     local req = testing.new_request("/todos?done=1", { method = "POST", json = { title = "x" } })
 --- @param target string A path, with the query if there is one.
 --- @param init? buntime.TestRequest
---- @param level? integer
 --- @return buntime.Request? request nil when the server would refuse the path.
-function M.new_request(target, init, level)
-  init, level = init or {}, (level or 1) + 1
+function M.new_request(target, init)
+  init = init or {}
   if type(target) ~= "string" then
-    error(("request: path must be a string, got %s"):format(type(target)), level)
+    blame.raise_outside(("request: path must be a string, got %s"):format(type(target)))
   end
-  check_init(init, level)
+  check_init(init)
   local body = init.json ~= nil and json.encode(init.json) or init.body
   local method = init.method and init.method:upper() or body and "POST" or "GET"
-  return core.new(method, target, body, flat_headers(init, level), init.ip, init.id)
+  return core.new(method, target, body, flat_headers(init), init.ip, init.id)
 end
 
 local function keep_trace(err)
@@ -101,10 +101,9 @@ end
 --- @param routes buntime.Router
 --- @param target string
 --- @param init? buntime.TestRequest
---- @param level? integer
 --- @return buntime.TestResponse
-function M.request(routes, target, init, level)
-  local req = M.new_request(target, init, (level or 1) + 1)
+function M.request(routes, target, init)
+  local req = M.new_request(target, init)
   if not req then
     return refused()
   end

@@ -84,6 +84,11 @@ struct bind_request *bind_request_push(lua_State *L, struct exchange *x, size_t 
     struct request_ref *ref;
     struct bind_request *slot;
 
+    if (!pool) {              /* nobody required the module yet */
+        bind_request_open(L); /* nil nil module */
+        lua_pop(L, 3);
+        pool = push_pool(L);
+    }
     if (!pool->free)
         add_chunk(L, pool);
     lua_pop(L, 1);
@@ -375,13 +380,18 @@ static const luaL_Reg functions[] = {
     {"new", request_new},
     {"is", request_is},
     {"apply", request_apply},
-    {"respond", request_respond},
     {"response_view", request_response_view},
-    {"apply_response", request_apply_response},
     {"finish", request_finish},
     {"check_header", request_check_header},
     {"parse_query", request_parse_query},
     {"unescape", request_unescape},
+    {NULL, NULL},
+};
+
+/* With the names of a response's members as upvalues. */
+static const luaL_Reg responders[] = {
+    {"respond", request_respond},
+    {"apply_response", request_apply_response},
     {NULL, NULL},
 };
 
@@ -420,16 +430,30 @@ static int make_metatable(lua_State *L)
     return luaL_ref(L, LUA_REGISTRYINDEX);
 }
 
+/* The pool keeps the module as well. It is at the top and stays there. */
 static void make_pool(lua_State *L, int metatable)
 {
     struct request_pool *pool;
 
     lua_pushlightuserdata(L, (void *)(uintptr_t)&pool_key);
-    pool = lua_newuserdata(L, sizeof(*pool));
+    pool = lua_newuserdata(L, sizeof(*pool)); /* module key pool */
     *pool = (struct request_pool){.free = NULL, .metatable = metatable, .chunks = 0};
     lua_newtable(L);
+    lua_pushvalue(L, -4);
+    lua_setfield(L, -2, "module");
     lua_setfenv(L, -2);
     lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void add_responders(lua_State *L)
+{
+    for (const luaL_Reg *responder = responders; responder->name; responder++) {
+        lua_pushliteral(L, "status");
+        lua_pushliteral(L, "headers");
+        lua_pushliteral(L, "body");
+        lua_pushcclosure(L, responder->func, 3);
+        lua_setfield(L, -2, responder->name);
+    }
 }
 
 static void make_strings_callable(lua_State *L)
@@ -443,21 +467,36 @@ static void make_strings_callable(lua_State *L)
     lua_pop(L, 1);
 }
 
+/* Makes the metatable `type` and pushes it as a field of the module at the top. */
+static void add_metatable(lua_State *L, const char *type, const char *field)
+{
+    luaL_newmetatable(L, type);
+    lua_setfield(L, -2, field);
+}
+
 int bind_request_open(lua_State *L)
 {
+    if (push_pool(L)) { /* opened by bind_request_push() */
+        lua_getfenv(L, -1);
+        lua_getfield(L, -1, "module");
+        return 1;
+    }
     luaL_newmetatable(L, MEMORY_EXCHANGE_TYPE);
     lua_pushcfunction(L, request_memory_collect);
     lua_setfield(L, -2, "__gc");
     lua_pop(L, 1);
     make_strings_callable(L);
+
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    add_responders(L);
+    add_metatable(L, RESPONSE_TYPE, "response_meta");
+    add_metatable(L, HEADERS_TYPE, "headers_meta");
     push_class(L); /* module class */
-    make_pool(L, make_metatable(L));
-    lua_setfield(L, -2, "class");
-    luaL_newmetatable(L, RESPONSE_TYPE);
-    lua_setfield(L, -2, "response_meta");
-    luaL_newmetatable(L, HEADERS_TYPE);
-    lua_setfield(L, -2, "headers_meta");
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -3, "class");
+    const int metatable = make_metatable(L); /* module class */
+    lua_pop(L, 1);
+    make_pool(L, metatable);
     return 1;
 }

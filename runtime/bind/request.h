@@ -82,6 +82,9 @@ void request_push_header_name(lua_State *L, int name, int value);
  */
 void request_add_params(struct bind_request *slot, const struct route_match *match, bool copy);
 
+/* Upvalues of respond() and apply_response(): the names of a response's members. */
+enum response_member { RESPONSE_STATUS = 1, RESPONSE_HEADERS, RESPONSE_BODY };
+
 /* Lua functions and methods; each is registered in bind_request.c. */
 int request_header(lua_State *L);
 int request_set_header(lua_State *L);

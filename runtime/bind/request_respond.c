@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { NAME_MAX_FAST = 128 };
+enum { NAME_MAX_FAST = 128, HEADERS_MAX = 128 };
 
 /* What the server says about the connection and the length, nobody else may. */
 static bool is_servers_own(struct str name)
@@ -80,62 +80,78 @@ int request_check_header(lua_State *L)
 
 /* --- writing --- */
 
-typedef void put_header(struct exchange *x, struct str name, struct str value);
+/* What a headers table says, checked, before anything of it is used. The text is the table's. */
+struct collected {
+    size_t count;
+    struct header at[HEADERS_MAX];
+};
 
-/* One header; `name` is checked already. The value is at the top and stays there. */
-static void put_value(lua_State *L, struct exchange *x, struct str name, put_header *put)
+/* The value at the top; it stays there as a string. */
+static void collect_value(lua_State *L, struct str name, struct collected *out)
 {
-    struct str value;
+    struct header h = {.name = name};
 
     if (!lua_isstring(L, -1))
         luaL_error(L, "the value of header \"%s\" must be a string, got a %s", name.at,
                    luaL_typename(L, -1));
-    value = request_to_str(L, -1);
-    if (!header_valid(STR("x"), value))
-        luaL_error(L, "the value of header \"%s\" has a control character in it", name.at);
-    put(x, name, value);
+    h.value = request_to_str(L, -1);
+    if (!header_valid(name, h.value))
+        luaL_error(L,
+                   header_valid(name, STR("")) ? "the value of header \"%s\" has a control "
+                                                 "character in it"
+                                               : "\"%s\" is not a header's name",
+                   name.at);
+    if (out->count == HEADERS_MAX)
+        luaL_error(L, "a response has more than %d headers", HEADERS_MAX);
+    out->at[out->count++] = h;
 }
 
-static void put_list(lua_State *L, struct exchange *x, struct str name, put_header *put)
+/* The list at the top. Numbers become strings in it, so that somebody holds them. */
+static void collect_list(lua_State *L, struct str name, struct collected *out)
 {
     const int count = (int)lua_objlen(L, -1);
 
     for (int i = 1; i <= count; i++) {
         lua_rawgeti(L, -1, i);
-        put_value(L, x, name,
-                  i > 1 && put == exchange_res_set_header ? exchange_res_add_header : put);
-        lua_pop(L, 1);
+        collect_value(L, name, out);
+        lua_rawseti(L, -2, i);
     }
 }
 
-/* The headers table at the top; each name goes through `put`. */
-static void put_headers(lua_State *L, struct exchange *x, put_header *put)
+/* The headers table at the top. */
+static void collect_headers(lua_State *L, struct collected *out)
 {
     const int headers = lua_gettop(L);
 
     lua_pushnil(L);
     while (lua_next(L, headers)) {
+        const bool number = lua_type(L, -1) == LUA_TNUMBER;
         struct str name;
 
         if (lua_type(L, -2) != LUA_TSTRING)
             luaL_error(L, "a header's name must be a string, got a %s", luaL_typename(L, -2));
         name = request_to_str(L, -2);
-        if (!header_valid(name, STR("")))
-            luaL_error(L, "\"%s\" is not a header's name", name.at);
-        if (is_servers_own(name))
-            lua_pushnil(L); /* popped below */
-        else if (lua_istable(L, -1))
-            put_list(L, x, name, put);
+        if (is_servers_own(name)) {
+            lua_pop(L, 1);
+            continue;
+        }
+        if (lua_istable(L, -1))
+            collect_list(L, name, out);
         else
-            put_value(L, x, name, put);
-        lua_settop(L, headers + 1); /* headers name */
+            collect_value(L, name, out);
+        if (number) { /* as in a list */
+            lua_pushvalue(L, -2);
+            lua_pushvalue(L, -2);
+            lua_rawset(L, headers);
+        }
+        lua_pop(L, 1); /* headers name */
     }
 }
 
-/* Pushes the raw field of the response at 2. */
-static void push_member(lua_State *L, const char *name)
+/* Pushes the raw field of the response at 2. The names are upvalues: no hashing on the way. */
+static void push_member(lua_State *L, enum response_member member)
 {
-    lua_pushstring(L, name);
+    lua_pushvalue(L, lua_upvalueindex((int)member));
     lua_rawget(L, 2);
 }
 
@@ -144,7 +160,7 @@ static unsigned check_status(lua_State *L)
 {
     lua_Number status;
 
-    push_member(L, "status");
+    push_member(L, RESPONSE_STATUS);
     status = lua_tonumber(L, -1);
     if (lua_type(L, -1) != LUA_TNUMBER || !(status >= 200 && status <= 599) ||
         status != (lua_Number)(int)status) {
@@ -159,7 +175,7 @@ static unsigned check_status(lua_State *L)
 /* Pushes the headers of the response at 2; false when it has none. */
 static bool push_headers(lua_State *L)
 {
-    push_member(L, "headers");
+    push_member(L, RESPONSE_HEADERS);
     if (lua_isnil(L, -1))
         return false;
     if (!lua_istable(L, -1))
@@ -170,26 +186,33 @@ static bool push_headers(lua_State *L)
 /* Pushes the body of the response at 2, a string or nil. */
 static void push_body(lua_State *L)
 {
-    push_member(L, "body");
+    push_member(L, RESPONSE_BODY);
     if (!lua_isnil(L, -1) && !lua_isstring(L, -1))
         luaL_error(L, "a response's body must be a string, got a %s", luaL_typename(L, -1));
 }
 
-/* respond(req, response): the answer, so far unsent */
+/* respond(req, response): the answer, so far unsent. Raises, and changes nothing, if something in
+ * it would not do.
+ */
 int request_respond(lua_State *L)
 {
     struct exchange *x = request_live(L, 1)->x;
+    struct collected headers;
     unsigned status;
 
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
     status = check_status(L);
-    exchange_respond(x, status);
+    push_body(L); /* req res body */
+    headers.count = 0;
     if (push_headers(L))
-        put_headers(L, x, exchange_res_add_header);
-    push_body(L);
-    if (lua_isstring(L, -1) && status != 204 && status != 304)
-        exchange_res_set_body(x, request_to_str(L, -1));
+        collect_headers(L, &headers);
+
+    exchange_respond(x, status);
+    for (size_t i = 0; i < headers.count; i++)
+        exchange_res_add_header(x, headers.at[i].name, headers.at[i].value);
+    if (lua_isstring(L, 3) && status != 204 && status != 304)
+        exchange_res_set_body(x, request_to_str(L, 3));
     return 0;
 }
 
@@ -262,12 +285,6 @@ int request_finish(lua_State *L)
 
 /* --- changing --- */
 
-/* Writes nowhere: finds out whether a table would do before anything is touched. */
-static void put_nowhere(struct exchange *x, struct str name, struct str value)
-{
-    (void)x, (void)name, (void)value;
-}
-
 /* Takes away the headers that the table at the top does not have. */
 static void remove_missing(lua_State *L, struct exchange *x)
 {
@@ -285,29 +302,39 @@ static void remove_missing(lua_State *L, struct exchange *x)
     }
 }
 
+/* What is left of the table's headers. Those of one list stand together in it. */
+static void set_headers(struct exchange *x, const struct collected *headers)
+{
+    for (size_t i = 0; i < headers->count; i++) {
+        const struct header h = headers->at[i];
+
+        if (i && str_equal(h.name, headers->at[i - 1].name))
+            exchange_res_add_header(x, h.name, h.value);
+        else
+            exchange_res_set_header(x, h.name, h.value);
+    }
+}
+
 /* apply_response(req, response): what a hook made of the view becomes the response. Raises, and
  * changes nothing, if something in it would not do.
  */
 int request_apply_response(lua_State *L)
 {
     struct exchange *x = request_live(L, 1)->x;
+    struct collected headers;
     unsigned status;
-    bool headers;
 
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
     status = check_status(L);
-    push_body(L);
-    headers = push_headers(L); /* req res body headers */
-    if (headers)
-        put_headers(L, x, put_nowhere);
-
-    exchange_set_status(x, status);
-    if (headers) {
-        lua_settop(L, 4);
+    push_body(L); /* req res body */
+    headers.count = 0;
+    if (push_headers(L)) {
+        collect_headers(L, &headers);
         remove_missing(L, x);
-        put_headers(L, x, exchange_res_set_header);
+        set_headers(x, &headers);
     }
+    exchange_set_status(x, status);
     if (lua_isstring(L, 3) && !str_equal(request_to_str(L, 3), exchange_res_body(x)))
         exchange_res_set_body(x, request_to_str(L, 3));
     return 0;
