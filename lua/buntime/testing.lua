@@ -46,7 +46,10 @@ end
 
 --- Headers as C takes them: { name, value, name, value, … }.
 local function flat_headers(init)
-  local headers = response.add_headers({}, init.headers or {})
+  local ok, headers = pcall(response.add_headers, {}, init.headers or {})
+  if not ok then
+    blame.raise_outside("request: " .. headers)
+  end
   if init.json ~= nil and not headers["content-type"] then
     headers["content-type"] = "application/json"
   end
