@@ -373,6 +373,23 @@ static enum outcome control_plane(struct run *run)
                 str_starts(path, STR("/.well-known/")) ? 0 : prefix, false);
 }
 
+/* What the listener let in for another plugin's sake may be too much for this one. */
+static enum outcome body_limit(struct run *run)
+{
+    const struct instance *target;
+    size_t limit = run->server->settings->body_limit;
+
+    if (exchange_body(run->x).len <= limit)
+        return NEXT;
+    target = target_of(run);
+    if (target && target->manifest->max_body_size)
+        limit = target->manifest->max_body_size;
+    if (exchange_body(run->x).len <= limit)
+        return NEXT;
+    exchange_respond_error(run->x, 413, "BODY_TOO_LARGE", "The request body is too large", NULL);
+    return ANSWERED;
+}
+
 static enum outcome request_hooks(struct run *run)
 {
     const struct generation *g = run->generation;
@@ -483,6 +500,7 @@ static enum outcome send(struct run *run)
 
 static const struct stage stages[] = {
     {"control plane", control_plane, false},
+    {"body limit", body_limit, true},
     {"onRequest", request_hooks, true},
     {"server.routes", server_routes, true},
     {"server.fetch", server_fetch, true},
@@ -493,7 +511,7 @@ static const struct stage stages[] = {
     {"send", send, false},
 };
 
-enum { STAGE_RESPONSE_HOOKS = 7, STAGE_SEND = 8 };
+enum { STAGE_RESPONSE_HOOKS = 8, STAGE_SEND = 9 };
 
 static void advance(struct run *run)
 {

@@ -149,6 +149,7 @@ static bool listen_http(struct serving *serving, struct err *err)
     if (!server->http || !http_server_listen(server->http, fd, err))
         return false;
     server->port = port;
+    server_fit_body_limit(server, plugins_generation(server->plugins));
     return true;
 }
 

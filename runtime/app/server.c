@@ -11,7 +11,9 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "bind/bind.h"
+#include "conf/manifest.h"
 #include "http/exchange.h"
+#include "http/server.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
@@ -147,6 +149,24 @@ static void on_live(void *app, struct instance *instance)
     server_tell_started(app, instance);
 }
 
+void server_fit_body_limit(struct server *server, const struct generation *generation)
+{
+    size_t limit = server->settings->body_limit;
+
+    if (!server->http)
+        return;
+    for (size_t i = 0; i < generation->len; i++) {
+        const size_t wanted = generation->instances[i]->manifest->max_body_size;
+        limit = wanted > limit ? wanted : limit;
+    }
+    http_server_set_body_limit(server->http, limit);
+}
+
+static void on_swap(void *app, struct generation *generation)
+{
+    server_fit_body_limit(app, generation);
+}
+
 static void tell_status(void *app, struct server_status *status)
 {
     const struct server *server = app;
@@ -190,6 +210,7 @@ bool server_init(struct server *server, const struct settings *settings, struct 
         .on_fault = on_fault,
         .on_notice = on_notice,
         .cut = cut,
+        .on_swap = on_swap,
         .on_live = on_live,
         .authorize = auth_authorize,
         .status = tell_status,

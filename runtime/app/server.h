@@ -28,7 +28,7 @@ struct server {
     uint64_t started_ms;
     bool stopping;
     struct auth *auth; /* app/auth.c; NULL until it was asked */
-    struct run *runs; /* requests that are being answered */
+    struct run *runs;  /* requests that are being answered */
     unsigned run_count;
     struct run *spare; /* their memory, to be used again */
 };
@@ -44,6 +44,11 @@ bool server_load(struct server *server, struct err *err);
 
 /* Calls the instance's onServerStart; nothing before the listener is up. */
 void server_tell_started(struct server *server, struct instance *instance);
+
+/* The listener takes the largest body that any plugin of the generation allows; the pipeline holds
+ * each request to the limit of the plugin that answers it.
+ */
+void server_fit_body_limit(struct server *server, const struct generation *generation);
 
 struct reload_item;
 void server_log_loaded(const struct reload_item *item);

@@ -138,6 +138,11 @@ static void close_connections(struct http_server *server, bool all)
     }
 }
 
+void http_server_set_body_limit(struct http_server *server, size_t bytes)
+{
+    server->options.body_limit = bytes;
+}
+
 void http_server_stop_accepting(struct http_server *server)
 {
     if (server->stopping)

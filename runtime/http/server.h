@@ -31,6 +31,9 @@ bool http_server_listen(struct http_server *server, int fd, struct err *err);
  */
 int http_listen_tcp(const char *host, uint16_t *port, struct err *err);
 
+/* The body limit of requests whose head is read from now on. */
+void http_server_set_body_limit(struct http_server *server, size_t bytes);
+
 void http_server_stop_accepting(struct http_server *server); /* and closes idle connections */
 size_t http_server_open_exchanges(const struct http_server *server);
 void http_server_free(struct http_server *server); /* closes what is left */
