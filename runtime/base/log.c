@@ -241,8 +241,12 @@ static void put(const char *at, size_t left)
 
 void log_write(const struct log_line *line)
 {
-    if (!log_enabled(line->level))
-        return;
+    if (log_enabled(line->level))
+        log_write_always(line);
+}
+
+void log_write_always(const struct log_line *line)
+{
     buf_reset(&line_buf);
     if (format == LOG_JSON)
         make_json(&line_buf, line);

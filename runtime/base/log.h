@@ -24,6 +24,7 @@ struct log_line {
 void log_setup(enum log_level level, enum log_format format);
 bool log_enabled(enum log_level level);
 void log_write(const struct log_line *line);
+void log_write_always(const struct log_line *line); /* whatever the level: for the audit */
 
 /* Runtime messages without a plugin or a request. */
 void log_printf(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);

@@ -1,6 +1,11 @@
 #include "bind/bind.h"
 
+#include <stdbool.h>
+
 #include <lauxlib.h>
+
+#include "plugin/instance.h"
+#include "vm/vm.h"
 
 static const luaL_Reg modules[] = {
     {"buntime.core.auth", bind_auth_open},
@@ -14,6 +19,14 @@ static const luaL_Reg modules[] = {
     {NULL, NULL},
 };
 
+/* Only the control plane's VM, which is no plugin's. */
+static bool is_control_plane(lua_State *L)
+{
+    const struct instance *instance = vm_host(vm_of(L));
+
+    return instance && !instance->manifest;
+}
+
 int bind_open(lua_State *L)
 {
     lua_getglobal(L, "package");
@@ -21,6 +34,10 @@ int bind_open(lua_State *L)
     for (const luaL_Reg *module = modules; module->name; module++) {
         lua_pushcfunction(L, module->func);
         lua_setfield(L, -2, module->name);
+    }
+    if (is_control_plane(L)) {
+        lua_pushcfunction(L, bind_control_open);
+        lua_setfield(L, -2, "buntime.core.control");
     }
     lua_pop(L, 2); /* - */
     return 0;

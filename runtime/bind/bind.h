@@ -14,6 +14,7 @@ struct exchange;
 int bind_open(lua_State *L);
 
 int bind_auth_open(lua_State *L);    /* who may use the control plane */
+int bind_control_open(lua_State *L); /* plugins and reloads, for the control plane's VM alone */
 int bind_service_open(lua_State *L); /* getPlugin and calls between plugins */
 int bind_json_open(lua_State *L);    /* encode, decode, array, null */
 int bind_request_open(lua_State *L); /* the request object */

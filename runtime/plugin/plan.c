@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/mem.h"
 #include "conf/fields.h"
 #include "conf/manifest.h"
@@ -25,11 +26,16 @@ static struct plugin *record_of(struct plugins *plugins, const char *dir)
     return plugin;
 }
 
+/* Masked here, while the configuration whose secrets it may repeat is still known: that of an
+ * instance which failed is gone when the answer is made.
+ */
 static void set_err(struct candidate *c, const struct err *err)
 {
     if (!c->err)
         c->err = mem_alloc(sizeof(*c->err));
     *c->err = *err;
+    log_mask(c->err->message);
+    log_mask(c->err->traceback);
 }
 
 static struct instance *live_of(const struct candidate *c)

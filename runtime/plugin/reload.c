@@ -523,6 +523,16 @@ void plugins_reload(struct plugins *plugins,
         start_next(plugins);
 }
 
+void plugins_reload_forget(struct plugins *plugins, const void *arg)
+{
+    for (struct reload *reload = plugins->reloads; reload; reload = reload->next) {
+        for (struct waiter *waiter = reload->waiters; waiter; waiter = waiter->next) {
+            if (waiter->arg == arg)
+                waiter->done = NULL;
+        }
+    }
+}
+
 bool plugins_reloading(const struct plugins *plugins)
 {
     return plugins->reloads != NULL;

@@ -48,4 +48,6 @@ void plugins_reload(struct plugins *plugins,
                     const struct reload_options *options,
                     reload_done *done,
                     void *arg);
+/* The `done` that was given with `arg` is not called any more; the reload goes on. */
+void plugins_reload_forget(struct plugins *plugins, const void *arg);
 bool plugins_reloading(const struct plugins *plugins);

@@ -1,0 +1,76 @@
+--- How the server is, for load balancers and people. Open to everybody.
+---
+---   /       the whole: 503 when not ready; "degraded" when a plugin that is not critical is unwell
+---   /live   the loop turns, or there would be no answer
+---   /ready  whether requests should be sent here
+
+local Router = require("buntime.router")
+local control = require("buntime.core.control")
+local json = require("buntime.json")
+
+local routes = Router.new()
+
+--- States of a plugin that somebody should look at.
+local UNWELL = { "kept_old", "failed", "skipped", "quarantined" }
+
+local function reasons(status)
+  local list = json.array()
+  if status.generation == 0 then
+    list[#list + 1] = "the plugins are still loading"
+  end
+  for _, name in ipairs(status.missing) do
+    list[#list + 1] = ("the critical plugin %s is not loaded"):format(name)
+  end
+  if status.stopping then
+    list[#list + 1] = "the server is shutting down"
+  end
+  return list
+end
+
+local function word(status, list)
+  if status.stopping then
+    return "stopping"
+  elseif status.generation == 0 then
+    return "starting"
+  elseif #list > 0 then
+    return "unavailable"
+  end
+  for _, state in ipairs(UNWELL) do
+    if status.plugins[state] then
+      return "degraded"
+    end
+  end
+  return "ok"
+end
+
+--- @return table answer, integer http
+local function describe()
+  local status = control.status()
+  local list = reasons(status)
+  local answer = {
+    ok = #list == 0,
+    status = word(status, list),
+    version = status.version,
+    uptime = status.uptime,
+    generation = status.generation,
+    reasons = list,
+  }
+  return answer, #list == 0 and 200 or 503, status
+end
+
+routes:get("/", function(c)
+  local answer, http, status = describe()
+  answer.plugins = status.plugins
+  return c:json(answer, http)
+end)
+
+routes:get("/live", function(c)
+  local status = control.status()
+  return c:json({ ok = true, status = "ok", version = status.version, uptime = status.uptime })
+end)
+
+routes:get("/ready", function(c)
+  return c:json(describe())
+end)
+
+return routes

@@ -1,0 +1,31 @@
+--- The control plane: discovery, health, and the plugins.
+---
+--- Runs in a VM of its own, on the router that plugins use. Paths come without RUNTIME_API_PREFIX.
+
+local Router = require("buntime.router")
+local control = require("buntime.core.control")
+local health = require("buntime.api.health")
+local plugins = require("buntime.api.plugins")
+local response = require("buntime.response")
+
+local api = Router.new()
+
+--- What it tells is of this moment, and for whoever asked.
+api:use(function(c, next)
+  c:header("cache-control", "no-store")
+  return next()
+end)
+
+api:get("/.well-known/buntime", function(c)
+  local status = control.status()
+  return c:json({ api = status.api, version = status.version })
+end)
+
+api:route("/api/health", health)
+api:route("/api/plugins", plugins)
+
+api:not_found(function(c)
+  return response.error(404, "NOT_FOUND", "The control plane has no such path", c.req.id)
+end)
+
+return api

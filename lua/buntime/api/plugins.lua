@@ -1,0 +1,152 @@
+--- /api/plugins: what there is, reloading, enabling and disabling.
+
+local Router = require("buntime.router")
+local access = require("buntime.api.access")
+local awaitable = require("buntime.wait")
+local control = require("buntime.core.control")
+local response = require("buntime.response")
+
+local fail = access.fail
+local do_reload, do_toggle = awaitable(control.reload), awaitable(control.toggle)
+local looks = access.read("plugins:read")
+
+local routes = Router.new()
+
+--- The statuses of what can go wrong, by code; whatever else concerns the manifest is a 409.
+local STATUS = { PLUGIN_NOT_FOUND = 404, IO = 500, MANIFEST_NOT_WRITABLE = 500 }
+
+local function failed(c, message, code)
+  local name = c.req:param("name")
+  if code == "PLUGIN_NOT_FOUND" and name:find("^[%w@/._-]+$") then
+    message = ("there is no plugin named %s"):format(name)
+  end
+  return fail(c, STATUS[code] or 409, code, message)
+end
+
+-- Looking --------------------------------------------------------------------------------------------
+
+local function timestamp(seconds)
+  local ms = math.floor(seconds % 1 * 1000)
+  return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(seconds)) .. (".%03dZ"):format(ms)
+end
+
+--- A route that answers with what `ask` says of a plugin.
+--- @param ask fun(name: string): any, string?, string?
+local function about(ask)
+  return function(c)
+    local value, message, code = ask(c.req:param("name"))
+    if value == nil then
+      return failed(c, message, code)
+    end
+    return c:json(value)
+  end
+end
+
+routes:get("/", looks, function(c)
+  return c:json(control.plugins())
+end)
+
+routes:get("/loaded", looks, function(c)
+  return c:json(control.loaded())
+end)
+
+routes:get("/:name", looks, about(control.plugin))
+
+routes:get("/:name/config", looks, about(control.config))
+
+routes:get(
+  "/:name/errors",
+  looks,
+  about(function(name)
+    local list, message, code = control.errors(name)
+    for _, fault in ipairs(list or {}) do
+      fault.first, fault.last = timestamp(fault.first), timestamp(fault.last)
+    end
+    return list, message, code
+  end)
+)
+
+-- Reloading ------------------------------------------------------------------------------------------
+
+local FLAGS = { "changed", "strict", "dry_run" }
+local YES = { ["true"] = true, ["1"] = true, [""] = true }
+local NO = { ["false"] = true, ["0"] = true }
+
+--- @return table<string, boolean>? flags, string? message
+local function read_flags(c)
+  local flags = {}
+  for _, name in ipairs(FLAGS) do
+    local text = c.req:query(name)
+    if text and not YES[text] and not NO[text] then
+      return nil, name .. " must be true or false"
+    end
+    flags[name] = text ~= nil and YES[text] == true
+  end
+  return flags
+end
+
+--- By outcome. "unknown" is answered as an error.
+local HTTP = { ok = 200, partial = 207, rejected = 409 }
+
+local function is_stopping(c)
+  if control.status().stopping then
+    return fail(c, 503, "SHUTTING_DOWN", "The server is shutting down")
+  end
+end
+
+local function reload(c)
+  local flags, message = read_flags(c)
+  if not flags then
+    return fail(c, 400, "INVALID_QUERY", message)
+  end
+  local stopping = is_stopping(c)
+  if stopping then
+    return stopping
+  end
+  flags.only = c.req:param("name")
+  local answer, outcome = do_reload(flags)
+  if outcome == "unknown" then
+    return failed(c, "there is no plugin of that name", "PLUGIN_NOT_FOUND")
+  elseif outcome == "rejected" then
+    c.var.code = "RELOAD_REJECTED"
+  end
+  return c:json(answer, HTTP[outcome])
+end
+
+routes:post("/reload", access.change("plugins:install", "plugins.reload"), reload)
+routes:post("/:name/reload", access.change("plugins:install", "plugins.reload"), reload)
+
+--- The other methods of a fixed word, which would else be a plugin's name.
+routes:on({ "GET", "PUT", "PATCH", "DELETE" }, "/reload", function(c)
+  local message = ("%s does not allow %s (it allows OPTIONS, POST)"):format(c.req.path, c.req.method)
+  local res = response.error(405, "METHOD_NOT_ALLOWED", message, c.req.id)
+  res.headers.allow = "OPTIONS, POST"
+  return res
+end)
+routes:options("/reload", function()
+  return response.raw(204, { allow = "OPTIONS, POST" })
+end)
+
+-- Enabling -------------------------------------------------------------------------------------------
+
+local function set_enabled(enabled)
+  return function(c)
+    local stopping = is_stopping(c)
+    if stopping then
+      return stopping
+    end
+    local name = c.req:param("name")
+    local ok, message, code = do_toggle(name, enabled)
+    if not ok then
+      return failed(c, message, code)
+    end
+    local answer, outcome = do_reload({ changed = true })
+    local body = { success = true, data = { name = name, enabled = enabled }, reload = answer }
+    return c:json(body, HTTP[outcome])
+  end
+end
+
+routes:post("/:name/enable", access.change("plugins:config", "plugins.enable"), set_enabled(true))
+routes:post("/:name/disable", access.change("plugins:config", "plugins.disable"), set_enabled(false))
+
+return routes
