@@ -22,7 +22,7 @@ service.open(function(reference)
   return function(...)
     return call(reference, ...)
   end
-end)
+end, call)
 
 --- @param name string
 --- @return any service nil if an optional dependency is absent, or provides nothing.

@@ -442,10 +442,17 @@ static int service_declared(lua_State *L)
     return 1;
 }
 
-/* open(wrap): `wrap(ref)` makes the function around a reference */
+/* open(wrap, call): `wrap(ref)` makes the function around a reference; `call(ref, ...)` is what
+ * calling a reference to a table does
+ */
 static int service_open(lua_State *L)
 {
     luaL_checktype(L, 1, LUA_TFUNCTION);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    luaL_getmetatable(L, REF_TYPE);
+    lua_pushvalue(L, 2);
+    lua_setfield(L, -2, "__call");
+    lua_pop(L, 1);
     return links_open(L, 1);
 }
 
