@@ -249,6 +249,7 @@ static void built(struct task *task, bool ok, const struct err *err, void *arg)
     if (ok) {
         instance->initialized = true;
         take_entries(instance, task_state(task));
+        vm_collect(instance->vm); /* what loading left behind */
         finish(instance, NULL);
         return;
     }

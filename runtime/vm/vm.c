@@ -38,7 +38,7 @@ static void *allocate(void *arg, void *block, size_t old, size_t size)
             return NULL;
         press(vm);
     }
-    moved = block ? mi_heap_realloc(vm->heap, block, size) : mi_heap_malloc(vm->heap, size);
+    moved = block ? mi_realloc(block, size) : mi_malloc(size);
     if (moved)
         vm->used = used;
     return moved;
@@ -135,7 +135,7 @@ static int open_state(lua_State *L, void *arg)
 
 static bool open_vm(struct vm *vm, struct err *err)
 {
-    if (!vm->heap || !(vm->L = lua_newstate(allocate, vm)))
+    if (!(vm->L = lua_newstate(allocate, vm)))
         return err_set(err, "OUT_OF_MEMORY", "no memory for a Lua state");
     if (!vm->options.jit)
         luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
@@ -153,7 +153,6 @@ struct vm *vm_new(const struct vm_options *options, struct err *err)
     vm->root = mem_copy(options->root);
     vm->limit = options->memory_limit ? options->memory_limit : (size_t)128 << 20;
     vm->soft = vm->limit / 4 * 3;
-    vm->heap = mi_heap_new();
     if (open_vm(vm, err))
         return vm;
     vm_close(vm);
@@ -169,8 +168,6 @@ void vm_close(struct vm *vm)
     tasks_free(vm);
     if (vm->L)
         lua_close(vm->L);
-    if (vm->heap)
-        mi_heap_destroy(vm->heap);
     free(vm->inner_trace);
     free(vm->inner_message);
     free(vm->name);
@@ -206,6 +203,22 @@ const char *vm_root(const struct vm *vm)
 size_t vm_memory(const struct vm *vm)
 {
     return vm->used;
+}
+
+static int collect_garbage(lua_State *L, void *arg)
+{
+    (void)arg;
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
+/* Protected, because finalizers run. */
+void vm_collect(struct vm *vm)
+{
+    struct err err;
+
+    if (!vm_protect(vm->L, collect_garbage, NULL, 0, &err))
+        vm_report(vm, &err);
 }
 
 void vm_report(struct vm *vm, const struct err *err)

@@ -1,8 +1,9 @@
 /* A VM: one LuaJIT state with its memory meter, its tasks and its ledger of open resources.
  *
- * Everything a VM allocates comes from its own mimalloc heap through a counting allocator; over
- * `memory_limit` an allocation fails as a Lua error of that VM alone. vm_close() closes what is
- * still on the ledger, then the state, then the heap. A VM belongs to one loop and one thread.
+ * Everything a VM allocates is counted; over `memory_limit` an allocation fails as a Lua error of
+ * that VM alone. The blocks come from mimalloc's heap of the thread, which small VMs share: a heap
+ * for each costs 180 KB more a VM in half-used pages. vm_close() closes what is still on the
+ * ledger, then the state. A VM belongs to one loop and one thread.
  */
 #pragma once
 
@@ -52,6 +53,7 @@ void *vm_host(struct vm *vm);
 const char *vm_name(const struct vm *vm);
 const char *vm_root(const struct vm *vm);
 size_t vm_memory(const struct vm *vm); /* bytes in use now */
+void vm_collect(struct vm *vm);           /* a full collection */
 void vm_report(struct vm *vm, const struct err *err);
 
 /* Between these, allocations of the VM are not held to its budget: for C code that only pushes a

@@ -10,7 +10,6 @@ enum { TASK_POOL_MAX = 256 };
 struct vm {
     struct vm_options options;
     char *name, *root;
-    mi_heap_t *heap;
     size_t used, limit, soft; /* over `soft` the collector is kept going */
     bool enforced;            /* Lua is running: over the limit an allocation fails */
     lua_State *L;
