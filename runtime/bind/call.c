@@ -48,16 +48,50 @@ static void set_text(lua_State *L, const char *key, const char *text)
     lua_setfield(L, -2, key);
 }
 
+static const char apps_key;
+
+/* Pushes the VM's table of apps by instance number. Weak, so that those of instances that are gone
+ * do not pile up.
+ */
+static void push_apps(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&apps_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    if (!lua_isnil(L, -1))
+        return;
+    lua_pop(L, 1);
+    lua_newtable(L);
+    lua_createtable(L, 0, 1);
+    set_text(L, "__mode", "v");
+    lua_setmetatable(L, -2);
+    lua_pushlightuserdata(L, (void *)&apps_key);
+    lua_pushvalue(L, -2);
+    lua_rawset(L, LUA_REGISTRYINDEX);
+}
+
+static void make_app(lua_State *L, const struct manifest *manifest)
+{
+    lua_createtable(L, 0, 5);
+    set_text(L, "name", manifest->name);
+    set_text(L, "kind", "plugin");
+    set_text(L, "base", manifest->base);
+    set_text(L, "version", manifest->version);
+    set_text(L, "dir", manifest->dir);
+}
+
 void bind_push_app(lua_State *L, const struct instance *target)
 {
     if (!target) {
         lua_pushnil(L);
         return;
     }
-    lua_createtable(L, 0, 5);
-    set_text(L, "name", target->manifest->name);
-    set_text(L, "kind", "plugin");
-    set_text(L, "base", target->manifest->base);
-    set_text(L, "version", target->manifest->version);
-    set_text(L, "dir", target->manifest->dir);
+    push_apps(L);
+    lua_rawgeti(L, -1, (int)target->serial);
+    if (lua_isnil(L, -1)) {
+        lua_pop(L, 1);
+        make_app(L, target->manifest);
+        lua_pushvalue(L, -1);
+        lua_rawseti(L, -3, (int)target->serial);
+    }
+    lua_remove(L, -2);
 }
