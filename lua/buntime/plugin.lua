@@ -37,6 +37,9 @@ local function get_plugin(name)
   return service.find(name)
 end
 
+--- Methods that change nothing; for others a page of another site is refused.
+local SAFE = { GET = true, HEAD = true, OPTIONS = true }
+
 --- A middleware for a plugin's own admin routes: only callers that the control plane would let do
 --- `permission` get through.
 --- @param permission string Such as "plugins:read".
@@ -45,7 +48,7 @@ local function require_permission(permission)
     error(("auth.require: a permission expected, got %s"):format(type(permission)), 2)
   end
   return function(c, next)
-    local ok, status, code, message = auth.check(c.req, permission)
+    local ok, status, code, message = auth.check(c.req, permission, not SAFE[c.req.method])
     if not ok then
       local body = { success = false, code = code, message = message, requestId = c.req.id }
       return Response.json(body, { status = status })

@@ -44,8 +44,7 @@ local function word(status, list)
 end
 
 --- @return table answer, integer http
-local function describe()
-  local status = control.status()
+local function describe(status)
   local list = reasons(status)
   local answer = {
     ok = #list == 0,
@@ -55,11 +54,12 @@ local function describe()
     generation = status.generation,
     reasons = list,
   }
-  return answer, #list == 0 and 200 or 503, status
+  return answer, #list == 0 and 200 or 503
 end
 
 routes:get("/", function(c)
-  local answer, http, status = describe()
+  local status = control.status()
+  local answer, http = describe(status)
   answer.plugins = status.plugins
   return c:json(answer, http)
 end)
@@ -70,7 +70,7 @@ routes:get("/live", function(c)
 end)
 
 routes:get("/ready", function(c)
-  return c:json(describe())
+  return c:json(describe(control.status()))
 end)
 
 return routes

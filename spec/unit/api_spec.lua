@@ -1,0 +1,353 @@
+-- The control plane's Lua, with the runtime's side of it faked.
+
+local json = require("buntime.json")
+
+local MODULES = { "buntime.core.control", "buntime.core.auth" }
+local OURS = { "buntime.api", "buntime.api.access", "buntime.api.health", "buntime.api.plugins" }
+
+--- What the fakes answer, and what they were asked.
+local fake, api
+
+local function status(more)
+  local s = { version = "1.2.3", api = "/api", uptime = 5, generation = 1, stopping = false }
+  s.missing, s.plugins = json.array(), { loaded = 2 }
+  for key, value in pairs(more or {}) do
+    s[key] = value
+  end
+  return s
+end
+
+local function answer_about(make)
+  return function(name)
+    if name ~= "@a/b" then
+      return nil, "there is no plugin of that name", "PLUGIN_NOT_FOUND"
+    end
+    return make()
+  end
+end
+
+local ANSWER = { ok = true, generation = 2, plugins = json.array(), leaks = json.array() }
+
+local control = {
+  status = function()
+    return fake.status
+  end,
+  plugins = function()
+    return json.array()
+  end,
+  loaded = function()
+    return json.array()
+  end,
+  plugin = answer_about(function()
+    return { name = "@a/b" }
+  end),
+  config = answer_about(function()
+    return { key = { value = 1 } }
+  end),
+  errors = answer_about(function()
+    return { { message = "m", first = 1000000000.25, last = 1000000001 } }
+  end),
+  reload = function(options)
+    fake.reloads[#fake.reloads + 1] = options
+    if fake.outcome == "raise" then
+      return false, "the client is gone"
+    end
+    return true, ANSWER, fake.outcome
+  end,
+  toggle = function(name, enabled)
+    fake.toggled = { name, enabled }
+    return true, unpack(fake.toggle, 1, 3)
+  end,
+  audit = function(...)
+    fake.audits[#fake.audits + 1] = { ... }
+  end,
+}
+
+local auth = {
+  check = function(_, permission, mutating)
+    fake.asked = { permission, mutating }
+    return unpack(fake.auth, 1, 6)
+  end,
+}
+
+local before = {}
+
+setup(function()
+  for _, name in ipairs(MODULES) do
+    before[name] = package.loaded[name]
+  end
+  package.loaded["buntime.core.control"] = control
+  package.loaded["buntime.core.auth"] = auth
+  api = require("buntime.api")
+end)
+
+teardown(function()
+  for _, name in ipairs(OURS) do
+    package.loaded[name] = nil
+  end
+  for _, name in ipairs(MODULES) do
+    package.loaded[name] = before[name]
+  end
+end)
+
+before_each(function()
+  fake = {
+    status = status(),
+    outcome = "ok",
+    auth = { true, "root" },
+    toggle = { true },
+    reloads = {},
+    audits = {},
+  }
+end)
+
+local function call(method, path)
+  return api:request(path, { method = method, id = "r-1" })
+end
+
+local function check_error(res, http, code)
+  assert.equal(http, res.status)
+  local body = res:json()
+  assert.same({ false, code, "r-1" }, { body.success, body.code, body.requestId })
+  assert.is_string(body.message)
+  return body.message
+end
+
+describe("discovery", function()
+  it("tells where the control plane is", function()
+    fake.status = status({ api = "/_/api" })
+    assert.same({ api = "/_/api", version = "1.2.3" }, call("GET", "/.well-known/buntime"):json())
+    assert.is_nil(fake.asked)
+  end)
+end)
+
+describe("health", function()
+  for title, case in pairs({
+    ["all is well"] = { {}, 200, "ok", {} },
+    ["disabled is well"] = { { plugins = { loaded = 1, disabled = 1 } }, 200, "ok", {} },
+    ["one kept its old code"] = { { plugins = { kept_old = 1 } }, 200, "degraded", {} },
+    ["one failed"] = { { plugins = { loaded = 1, failed = 1 } }, 200, "degraded", {} },
+    ["one was skipped"] = { { plugins = { skipped = 1 } }, 200, "degraded", {} },
+    ["starting"] = { { generation = 0 }, 503, "starting", { "the plugins are still loading" } },
+    ["stopping"] = { { stopping = true }, 503, "stopping", { "the server is shutting down" } },
+    ["a critical one is missing"] = {
+      { missing = { "a", "b" }, plugins = { failed = 2 } },
+      503,
+      "unavailable",
+      { "the critical plugin a is not loaded", "the critical plugin b is not loaded" },
+    },
+  }) do
+    it("when " .. title, function()
+      fake.status = status(case[1])
+      for _, path in ipairs({ "/api/health", "/api/health/ready" }) do
+        local res = call("GET", path)
+        local body = res:json()
+        assert.equal(case[2], res.status)
+        assert.equal(case[2] == 200, body.ok)
+        assert.equal(case[3], body.status)
+        assert.equal(#case[4], #body.reasons)
+        assert.same(case[4], { unpack(body.reasons) })
+        assert.equal("no-store", res.headers["cache-control"])
+      end
+      local live = call("GET", "/api/health/live")
+      assert.equal(200, live.status)
+      assert.is_true(live:json().ok)
+      assert.is_nil(fake.asked)
+    end)
+  end
+
+  it("answers HEAD", function()
+    assert.equal(200, call("HEAD", "/api/health/ready").status)
+  end)
+end)
+
+describe("what is not there", function()
+  it("is a 404 in the error shape", function()
+    local paths = { "", "/", "/x", "/healthy", "/health/x", "/plugins/a/b", "/plugins/a/reload/b" }
+    for _, path in ipairs(paths) do
+      check_error(call("GET", "/api" .. path), 404, "NOT_FOUND")
+    end
+  end)
+
+  it("is a 405 with Allow for another method", function()
+    for _, case in ipairs({
+      { "POST", "/api/plugins", "GET, HEAD, OPTIONS" },
+      { "GET", "/api/plugins/reload", "OPTIONS, POST" },
+      { "HEAD", "/api/plugins/reload", "OPTIONS, POST" },
+      { "DELETE", "/api/plugins/reload", "OPTIONS, POST" },
+      { "POST", "/api/plugins/loaded", "GET, HEAD, OPTIONS" },
+      { "GET", "/api/plugins/a/reload", "OPTIONS, POST" },
+      { "GET", "/api/plugins/a/enable", "OPTIONS, POST" },
+      { "PUT", "/api/plugins/a/disable", "OPTIONS, POST" },
+      { "POST", "/api/plugins/a/config", "GET, HEAD, OPTIONS" },
+      { "POST", "/api/health", "GET, HEAD, OPTIONS" },
+    }) do
+      local res = call(case[1], case[2])
+      assert.equal(405, res.status, case[2])
+      assert.equal(case[3], res.headers.allow, case[2])
+    end
+    assert.equal(204, call("OPTIONS", "/api/plugins/reload").status)
+    assert.same({}, fake.reloads)
+  end)
+end)
+
+describe("looking", function()
+  it("needs plugins:read", function()
+    for _, path in ipairs({ "", "/loaded", "/%40a%2Fb", "/%40a%2Fb/config", "/%40a%2Fb/errors" }) do
+      fake.asked = nil
+      local res = call("GET", "/api/plugins" .. path)
+      assert.equal(200, res.status)
+      assert.same({ "plugins:read" }, fake.asked)
+      assert.equal("no-store", res.headers["cache-control"])
+      fake.auth = { false, 401, "AUTH_REQUIRED", "no", "anonymous", 0 }
+      res = call("GET", "/api/plugins" .. path)
+      assert.equal("no", check_error(res, 401, "AUTH_REQUIRED"))
+      assert.equal('Bearer realm="buntime"', res.headers["www-authenticate"])
+      fake.auth = { true, "root" }
+    end
+    assert.same({}, fake.audits)
+  end)
+
+  it("keeps an empty list a list", function()
+    assert.equal("[]", call("GET", "/api/plugins"):text())
+    assert.equal("[]", call("GET", "/api/plugins/loaded"):text())
+  end)
+
+  it("tells the time of errors", function()
+    local fault = call("GET", "/api/plugins/%40a%2Fb/errors"):json()[1]
+    assert.equal("2001-09-09T01:46:40.250Z", fault.first)
+    assert.equal("2001-09-09T01:46:41.000Z", fault.last)
+  end)
+
+  it("names a plugin that it does not know, if it can", function()
+    local message = check_error(call("GET", "/api/plugins/nope"), 404, "PLUGIN_NOT_FOUND")
+    assert.equal("there is no plugin named nope", message)
+    for _, path in ipairs({ "/%ff", "/%ff/config", "/%0a/errors" }) do
+      message = check_error(call("GET", "/api/plugins" .. path), 404, "PLUGIN_NOT_FOUND")
+      assert.equal("there is no plugin of that name", message)
+    end
+  end)
+
+  it("says how long to wait", function()
+    fake.auth = { false, 429, "TOO_MANY_REQUESTS", "wait", "anonymous", 17 }
+    local res = call("GET", "/api/plugins")
+    check_error(res, 429, "TOO_MANY_REQUESTS")
+    assert.equal("17", res.headers["retry-after"])
+  end)
+end)
+
+describe("reload", function()
+  for outcome, case in pairs({
+    ok = { 200, "ok" },
+    partial = { 207, "partial" },
+    rejected = { 409, "failed", "RELOAD_REJECTED" },
+  }) do
+    it("answers " .. outcome .. " with the reload object", function()
+      fake.outcome = outcome
+      local res = call("POST", "/api/plugins/reload")
+      assert.equal(case[1], res.status)
+      assert.equal(2, res:json().generation)
+      assert.truthy(res:text():find('"leaks":[]', 1, true))
+      assert.same({ "plugins:install", true }, fake.asked)
+      assert.same({ { "root", "plugins.reload", "*", case[2], case[3] } }, fake.audits)
+    end)
+  end
+
+  for query, flags in pairs({
+    [""] = {},
+    ["?changed=true"] = { changed = true },
+    ["?changed"] = { changed = true },
+    ["?changed=1&strict=true&dry_run=true"] = { changed = true, strict = true, dry_run = true },
+    ["?changed=false&strict=0"] = {},
+  }) do
+    it("understands " .. (query == "" and "no query" or query), function()
+      assert.equal(200, call("POST", "/api/plugins/reload" .. query).status)
+      assert.equal(200, call("POST", "/api/plugins/%40a%2Fb/reload" .. query).status)
+      for i, only in ipairs({ false, "@a/b" }) do
+        local options = fake.reloads[i]
+        assert.equal(only or nil, options.only)
+        for _, name in ipairs({ "changed", "strict", "dry_run" }) do
+          assert.equal(flags[name] or false, options[name], name)
+        end
+      end
+    end)
+  end
+
+  it("refuses a flag that is neither", function()
+    local res = call("POST", "/api/plugins/reload?strict=yes")
+    assert.equal("strict must be true or false", check_error(res, 400, "INVALID_QUERY"))
+    assert.same({}, fake.reloads)
+  end)
+
+  it("does not know every name", function()
+    fake.outcome = "unknown"
+    check_error(call("POST", "/api/plugins/nope/reload"), 404, "PLUGIN_NOT_FOUND")
+    assert.same({ "root", "plugins.reload", "nope", "failed", "PLUGIN_NOT_FOUND" }, fake.audits[1])
+  end)
+
+  it("is over when the server shuts down", function()
+    fake.status = status({ stopping = true })
+    for _, path in ipairs({ "reload", "a/reload", "a/enable", "a/disable" }) do
+      check_error(call("POST", "/api/plugins/" .. path), 503, "SHUTTING_DOWN")
+    end
+    assert.same({}, fake.reloads)
+    assert.is_nil(fake.toggled)
+  end)
+
+  it("keeps a record of who was refused", function()
+    fake.auth = { false, 403, "CROSS_SITE_REQUEST", "no", "local", 0 }
+    for _, case in ipairs({
+      { "reload", "plugins.reload", "*" },
+      { "a/reload", "plugins.reload", "a" },
+      { "a/enable", "plugins.enable", "a" },
+      { "a/disable", "plugins.disable", "a" },
+    }) do
+      check_error(call("POST", "/api/plugins/" .. case[1]), 403, "CROSS_SITE_REQUEST")
+      local record = table.remove(fake.audits)
+      assert.same({ "local", case[2], case[3], "refused", "CROSS_SITE_REQUEST" }, record)
+    end
+    assert.same({}, fake.reloads)
+  end)
+
+  it("keeps a record when it breaks, with the traceback in the error", function()
+    fake.outcome = "raise"
+    local res = call("POST", "/api/plugins/reload")
+    assert.equal(500, res.status)
+    assert.truthy(res.error:find("the client is gone\nstack traceback:", 1, true))
+    assert.same({ { "root", "plugins.reload", "*", "unknown" } }, fake.audits)
+  end)
+end)
+
+describe("enable and disable", function()
+  for word, enabled in pairs({ enable = true, disable = false }) do
+    it(word .. " edits the manifest, then reloads what changed", function()
+      fake.outcome = "partial"
+      local res = call("POST", "/api/plugins/%40a%2Fb/" .. word)
+      local body = res:json()
+      assert.equal(207, res.status)
+      assert.is_true(body.success)
+      assert.same({ name = "@a/b", enabled = enabled }, body.data)
+      assert.equal(2, body.reload.generation)
+      assert.same({ "@a/b", enabled }, fake.toggled)
+      assert.same({ { changed = true } }, fake.reloads)
+      assert.same({ "plugins:config", true }, fake.asked)
+      assert.same({ "root", "plugins." .. word, "@a/b", "partial" }, fake.audits[1])
+    end)
+  end
+
+  for code, http in pairs({
+    PLUGIN_NOT_FOUND = 404,
+    MANIFEST_FLOW_STYLE = 409,
+    MANIFEST_NOT_EDITABLE = 409,
+    MANIFEST_INVALID = 409,
+    MANIFEST_NOT_WRITABLE = 500,
+    IO = 500,
+  }) do
+    it("answers " .. code .. " with " .. http, function()
+      fake.toggle = { nil, "why", code }
+      check_error(call("POST", "/api/plugins/a/enable"), http, code)
+      assert.same({}, fake.reloads)
+      assert.same({ "root", "plugins.enable", "a", "failed", code }, fake.audits[1])
+    end)
+  end
+end)
