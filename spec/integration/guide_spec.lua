@@ -42,7 +42,7 @@ end)
 
 --- plugin.lua with its text in a file of its own.
 local function with_module()
-  return (PLUGIN:gsub('"Hello from Buntime"', 'require("lib.text")'))
+  return 'local text = require "lib.text"\n' .. PLUGIN:gsub('"Hello from Buntime"', "text")
 end
 
 local CACHE = [[

@@ -37,7 +37,8 @@ local ECHO = plugin(
 
 --- A hook whose onRequest runs this code.
 local function hook(code, fields)
-  return plugin("name: hook", ("return { %s onRequest = function(req, app) %s end }"):format(fields or "", code))
+  local text = "return { %s onRequest = function(req, app) %s end }"
+  return plugin("name: hook", text:format(fields or "", code))
 end
 
 describe("hooks of the fixtures", function()

@@ -158,7 +158,8 @@ describe("services", function()
   end)
 
   it("look through metatables of the provider", function()
-    check("lazy", 'return setmetatable({}, { __index = function() return "lazy" end })', "return c:text(p.any)")
+    local lazy = 'return setmetatable({}, { __index = function() return "lazy" end })'
+    check("lazy", lazy, "return c:text(p.any)")
   end)
 
   it("hand the consumer's own object back as itself", function()
@@ -181,7 +182,8 @@ describe("services", function()
   it("stay correct while their values are collected", function()
     check(
       "200",
-      "return { make = function(i) return setmetatable({ i = i }, { __index = { get = function(o) return o.i end } }) end }",
+      [[local Box = { __index = { get = function(box) return box.i end } }
+      return { make = function(i) return setmetatable({ i = i }, Box) end }]],
       [[
       local sum = 0
       for i = 1, 200 do
@@ -200,7 +202,10 @@ describe("services", function()
       return {
         onInit = function(ctx) p = ctx.getPlugin("provider") end,
         provides = function()
-          return { pass = function() return p end, object = function() return p.object() end }
+          return {
+            pass = function() return p end,
+            object = function() return p.object() end,
+          }
         end,
       }]]
     )
@@ -211,7 +216,11 @@ describe("services", function()
     local plugins = {
       provider = provider([[
         local o = setmetatable({}, { __index = { get = function() return "got" end } })
-        return { name = "p", object = function() return o end, is = function(x) return rawequal(x, o) end }]]),
+        return {
+          name = "p",
+          object = function() return o end,
+          is = function(x) return rawequal(x, o) end,
+        }]]),
       middle = middle,
       consumer = consumer(code, "dependencies: [provider, middle]"),
     }
