@@ -136,9 +136,15 @@ local function routes_entry(impl)
   if middleware then
     routes:surround(type(middleware) == "function" and { middleware } or middleware)
   end
-  return answering(function(req)
-    return routes:handle(req)
-  end)
+  local handle, respond = routes.handle, request.respond
+  return function(req) -- as answering() has it, with one call less on the way of every request
+    local response = handle(routes, req)
+    if response == nil then
+      return NOT_MINE
+    end
+    respond(req, response)
+    return ANSWERED
+  end
 end
 
 --- `server.routes` as a router of absolute paths; a table of methods is allowed for each path.
