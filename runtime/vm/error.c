@@ -127,8 +127,8 @@ static bool is_below(const char *root, const char *source)
            source[1 + len] == '/';
 }
 
-/* The frame that the message names, or the innermost one in the plugin's own folder. */
-static void find_frame(lua_State *trace, const char *root, struct conversion *c)
+/* The frame that the message names (true), or the innermost one in the plugin's own folder. */
+static bool find_frame(lua_State *trace, const char *root, struct conversion *c)
 {
     bool found = false;
     lua_Debug ar;
@@ -138,13 +138,14 @@ static void find_frame(lua_State *trace, const char *root, struct conversion *c)
         if (c->prefix && strcmp(ar.short_src, c->place) == 0 && ar.source[0] == '@') {
             set_place(c->err, ar.source + 1, c->line);
             widen_prefix(c->err, c, ar.source + 1);
-            return;
+            return true;
         }
         if (!found && is_below(root, ar.source)) {
             set_place(c->err, ar.source + 1, (unsigned)ar.currentline);
             found = true;
         }
     }
+    return false;
 }
 
 /* The traceback of a coroutine inside this one that the same error came from. */
@@ -159,7 +160,16 @@ static void add_inner(struct vm *vm, struct err *err)
              vm->inner_trace, outer);
 }
 
-/* "plugins/x/util.lua:3: …" from the compiler names a file that is on no stack. */
+static bool names_file_of(const char *root, const char *place)
+{
+    const size_t len = root ? strlen(root) : 0;
+
+    return len > 0 && strncmp(place, root, len) == 0 && place[len] == '/';
+}
+
+/* "plugins/x/util.lua:3: …" from the compiler names a file that is on no stack. It counts for more
+ * than the frame that required it.
+ */
 static void place_by_prefix(const char *root, struct conversion *c)
 {
     const char *tail = strncmp(c->place, "...", 3) == 0 ? c->place + 3 : NULL;
@@ -168,7 +178,8 @@ static void place_by_prefix(const char *root, struct conversion *c)
     if (!c->prefix || !strstr(c->place, ".lua"))
         return;
     if (!tail) {
-        set_place(c->err, c->place, c->line);
+        if (!*c->err->file || names_file_of(root, c->place))
+            set_place(c->err, c->place, c->line);
         return;
     }
     /* Cut at the front: what is left of the root's own text, then the path below it. */
@@ -189,6 +200,7 @@ void vm_error(lua_State *L, int index, lua_State *trace, struct err *err)
 {
     struct vm *vm = vm_of(L);
     struct conversion c = {.err = err};
+    bool named = false;
 
     err_set(err, "LUA_ERROR", "(error object is a %s)", luaL_typename(L, index));
     lua_checkstack(L, 8);
@@ -200,9 +212,9 @@ void vm_error(lua_State *L, int index, lua_State *trace, struct err *err)
         luaL_traceback(L, trace, NULL, 0);
         copy_text(err->traceback, sizeof(err->traceback), lua_tostring(L, -1));
         lua_pop(L, 1);
-        find_frame(trace, vm->root, &c);
+        named = find_frame(trace, vm->root, &c);
         add_inner(vm, err);
     }
-    if (!*err->file)
+    if (!named)
         place_by_prefix(vm->root, &c);
 }
