@@ -53,7 +53,7 @@ void *vm_host(struct vm *vm);
 const char *vm_name(const struct vm *vm);
 const char *vm_root(const struct vm *vm);
 size_t vm_memory(const struct vm *vm); /* bytes in use now */
-void vm_collect(struct vm *vm);           /* a full collection */
+void vm_collect(struct vm *vm); /* a full collection */
 void vm_report(struct vm *vm, const struct err *err);
 
 /* Between these, allocations of the VM are not held to its budget: for C code that only pushes a
