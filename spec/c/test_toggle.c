@@ -34,6 +34,8 @@ static const struct {
     {"a word that was meant as a boolean", "name: a\nenabled: no\n", true,
      "name: a\nenabled: true\n"},
     {"a quoted word", "name: a\nenabled: \"no # x\" # y\n", true, "name: a\nenabled: true # y\n"},
+    {"an escaped quote", "name: a\nenabled: \"no \\\" # x\" # y\n", true,
+     "name: a\nenabled: true # y\n"},
     {"an alias", "a: &y true\nenabled: *y\nname: a\n", false,
      "a: &y true\nenabled: false\nname: a\n"},
 
@@ -72,6 +74,8 @@ static const struct {
     {"flow style over lines", "# x\n---\n{\n  name: a\n}\n", false, "MANIFEST_FLOW_STYLE"},
     {"flow style with a tag", "!!map {name: a}\n", false, "MANIFEST_FLOW_STYLE"},
     {"an anchor that others use", "enabled: &e true\ncritical: *e\nname: a\n", false,
+     "MANIFEST_NOT_EDITABLE"},
+    {"an anchor that hides another", "a: &e 1\nenabled: &e true\nb: *e\nname: a\n", false,
      "MANIFEST_NOT_EDITABLE"},
     {"the value on a line of its own", "name: a\nenabled:\n  true\n", false,
      "MANIFEST_NOT_EDITABLE"},
