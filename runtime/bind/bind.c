@@ -9,10 +9,14 @@
 
 static const luaL_Reg modules[] = {
     {"buntime.core.auth", bind_auth_open},
+    {"buntime.core.fs", bind_fs_open},
+    {"buntime.core.crypto", bind_crypto_open},
     {"buntime.core.json", bind_json_open},
     {"buntime.core.request", bind_request_open},
     {"buntime.core.route", bind_route_open},
+    {"buntime.core.semver", bind_semver_open},
     {"buntime.core.service", bind_service_open},
+    {"buntime.core.sqlite", bind_sqlite_open},
     {"buntime.core.sys", bind_sys_open},
     {"buntime.core.task", bind_task_open},
     {"buntime.core.timer", bind_timer_open},

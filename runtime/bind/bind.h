@@ -15,10 +15,14 @@ int bind_open(lua_State *L);
 
 int bind_auth_open(lua_State *L);    /* who may use the control plane */
 int bind_control_open(lua_State *L); /* plugins and reloads, for the control plane's VM alone */
+int bind_fs_open(lua_State *L);      /* files of the plugin's folders */
+int bind_semver_open(lua_State *L);  /* versions and ranges */
 int bind_service_open(lua_State *L); /* getPlugin and calls between plugins */
+int bind_crypto_open(lua_State *L);  /* digests, HMAC, encodings, signatures */
 int bind_json_open(lua_State *L);    /* encode, decode, array, null */
 int bind_request_open(lua_State *L); /* the request object */
 int bind_route_open(lua_State *L);   /* the route tree */
+int bind_sqlite_open(lua_State *L);  /* databases */
 int bind_sys_open(lua_State *L);     /* version, log, env, clocks, uuid, url coding */
 int bind_task_open(lua_State *L);    /* spawn, wait, cancel */
 int bind_timer_open(lua_State *L);   /* sleep, after, every */
