@@ -63,8 +63,10 @@ static int describe_upvalue(lua_State *L)
     return describe(L, err);
 }
 
-static void convert(lua_State *L, int index, struct err *err)
+/* False if the watchdog had to end it: an error object whose __tostring loops. */
+static bool convert(lua_State *L, int index, struct err *err)
 {
+    const struct err *expired;
     struct vm *vm = vm_of(L);
     struct vm_entry entry;
 
@@ -72,10 +74,13 @@ static void convert(lua_State *L, int index, struct err *err)
     lua_pushcfunction(L, describe_upvalue);
     lua_insert(L, -2); /* fn value */
     lua_pushlightuserdata(L, err);
-    entry = vm_enter(vm, L);
+    vm_enter(vm, &entry);
     if (lua_pcall(L, 2, 0, 0) != 0)
         lua_pop(L, 1);
-    vm_leave(vm, entry);
+    expired = vm_leave(&entry);
+    if (expired)
+        *err = *expired;
+    return !expired;
 }
 
 /* Finds the place in "place:12: message". */
@@ -204,7 +209,8 @@ void vm_error(lua_State *L, int index, lua_State *trace, struct err *err)
 
     err_set(err, "LUA_ERROR", "(error object is a %s)", luaL_typename(L, index));
     lua_checkstack(L, 8);
-    convert(L, index, err);
+    if (!convert(L, index, err))
+        return;
     if (strcmp(err->message, "not enough memory") == 0)
         copy_text(err->code, sizeof(err->code), "OUT_OF_MEMORY");
     split_place(err->message, &c);

@@ -23,7 +23,7 @@ struct task {
     void *undo_arg;
     task_done *done;
     void *done_arg;
-    const char *request_id;
+    const char *request_id, *phase;
     char *cancel; /* the reason, once cancelled */
     struct task *prev, *next;
 };
@@ -59,6 +59,7 @@ struct task *task_new(struct vm *vm, struct err *err)
     }
     task->state = READY;
     task->request_id = NULL;
+    task->phase = NULL;
     task->prev = NULL;
     task->next = vm->tasks;
     if (vm->tasks)
@@ -131,6 +132,18 @@ const char *task_request_id(const struct task *task)
     return task->request_id;
 }
 
+void task_set_phase(struct task *task, const char *phase)
+{
+    task->phase = phase;
+    if (task->state == RUNNING)
+        watchdog_show(task->vm);
+}
+
+const char *task_phase(const struct task *task)
+{
+    return task->phase;
+}
+
 struct task *task_current(lua_State *L)
 {
     return vm_of(L)->running;
@@ -162,6 +175,14 @@ static void fail(struct task *task)
     finish(task, false, &err);
 }
 
+static void fail_with(struct task *task, const struct err *expired)
+{
+    const struct err err = *expired; /* `done` may run Lua, which may set it anew */
+
+    lua_pushstring(task->co, err.message);
+    finish(task, false, &err);
+}
+
 static void fail_text(struct task *task, const char *code, const char *message)
 {
     struct err err;
@@ -176,6 +197,7 @@ static void run(struct task *task, int nargs)
     struct vm *vm = task->vm;
     struct task *outer = vm->running;
     struct vm_entry entry;
+    const struct err *expired;
     int rc;
 
     if (nesting >= NESTING_MAX) {
@@ -185,13 +207,15 @@ static void run(struct task *task, int nargs)
     nesting++;
     vm->running = task;
     task->state = RUNNING;
-    entry = vm_enter(vm, task->co);
+    vm_enter(vm, &entry);
     rc = lua_resume(task->co, nargs);
-    vm_leave(vm, entry);
     vm->running = outer;
+    expired = vm_leave(&entry);
     nesting--;
 
-    if (rc == 0)
+    if (expired && rc != LUA_YIELD)
+        fail_with(task, expired);
+    else if (rc == 0)
         finish(task, true, NULL);
     else if (rc != LUA_YIELD)
         fail(task);

@@ -22,6 +22,15 @@ static void press(struct vm *vm)
         lua_gc(vm->L, LUA_GCRESTART, 0);
 }
 
+/* The watchdog ends something by an allocation that fails. */
+static void *starve(struct vm *vm)
+{
+    vm->starve = false;
+    vm->soft = vm->limit / 4 * 3;
+    press(vm);
+    return NULL;
+}
+
 static void *allocate(void *arg, void *block, size_t old, size_t size)
 {
     struct vm *vm = arg;
@@ -34,6 +43,8 @@ static void *allocate(void *arg, void *block, size_t old, size_t size)
         return NULL;
     }
     if (used > vm->soft && size > old) {
+        if (vm->starve)
+            return starve(vm);
         if (vm->enforced && used > vm->limit)
             return NULL;
         press(vm);
@@ -52,18 +63,20 @@ struct vm *vm_of(lua_State *L)
     return arg;
 }
 
-struct vm_entry vm_enter(struct vm *vm, lua_State *L)
+void vm_enter(struct vm *vm, struct vm_entry *entry)
 {
-    const struct vm_entry entry = {vm->enforced};
-
-    (void)L;
+    *entry = (struct vm_entry){.vm = vm, .enforced = vm->enforced};
     vm->enforced = true;
-    return entry;
+    if (vm->watchdog)
+        watchdog_enter(vm->watchdog, entry);
 }
 
-void vm_leave(struct vm *vm, struct vm_entry entry)
+const struct err *vm_leave(struct vm_entry *entry)
 {
-    vm->enforced = entry.enforced;
+    struct vm *vm = entry->vm;
+
+    vm->enforced = entry->enforced;
+    return vm->watchdog ? watchdog_leave(vm->watchdog, entry) : NULL;
 }
 
 void vm_note_trace(struct vm *vm, const char *message, const char *trace)
@@ -119,6 +132,8 @@ static int open_state(lua_State *L, void *arg)
     struct vm *vm = arg;
 
     luaL_openlibs(L);
+    if (!vm->options.jit) /* opening the libraries turned it on */
+        luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     if (vm->options.open) {
         lua_pushcfunction(L, vm->options.open);
         lua_call(L, 0, 0);
@@ -137,8 +152,6 @@ static bool open_vm(struct vm *vm, struct err *err)
 {
     if (!(vm->L = lua_newstate(allocate, vm)))
         return err_set(err, "OUT_OF_MEMORY", "no memory for a Lua state");
-    if (!vm->options.jit)
-        luaJIT_setmode(vm->L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
     lua_pushcfunction(vm->L, vm_trampoline);
     vm->trampoline = luaL_ref(vm->L, LUA_REGISTRYINDEX);
     return vm_protect(vm->L, open_state, vm, 0, err);
@@ -153,10 +166,22 @@ struct vm *vm_new(const struct vm_options *options, struct err *err)
     vm->root = mem_copy(options->root);
     vm->limit = options->memory_limit ? options->memory_limit : (size_t)128 << 20;
     vm->soft = vm->limit / 4 * 3;
+    vm->watchdog = options->watchdog;
     if (open_vm(vm, err))
         return vm;
     vm_close(vm);
     return NULL;
+}
+
+/* Runs finalizers, which no hook reaches: at least it is seen who runs them. */
+static void close_state(struct vm *vm)
+{
+    struct vm_entry entry;
+
+    vm->closing = true;
+    vm_enter(vm, &entry);
+    lua_close(vm->L);
+    vm_leave(&entry);
 }
 
 void vm_close(struct vm *vm)
@@ -167,7 +192,7 @@ void vm_close(struct vm *vm)
     ledger_close(vm);
     tasks_free(vm);
     if (vm->L)
-        lua_close(vm->L);
+        close_state(vm);
     free(vm->inner_trace);
     free(vm->inner_message);
     free(vm->name);

@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include <lua.h>
 
@@ -17,6 +18,7 @@
 struct loop;
 struct task;
 struct vm;
+struct watchdog;
 
 /* Something a VM opened through the runtime: a timer, a socket, a subscription. Embedded in the
  * resource's own struct. `close` must free the resource and may not call Lua.
@@ -34,9 +36,11 @@ struct vm_options {
     const char *root; /* folder that `require` looks in first, copied; NULL: none */
     size_t memory_limit;
     bool jit;
-    bool strict_globals; /* assigning a global raises; else it warns once */
-    struct loop *loop;   /* NULL: nothing in this VM can wait */
-    void *host;          /* what bindings reach through vm_host() */
+    bool strict_globals;       /* assigning a global raises; else it warns once */
+    struct loop *loop;         /* NULL: nothing in this VM can wait */
+    struct watchdog *watchdog; /* ends what computes too long; NULL: nothing does */
+    uint32_t mark;             /* what the watchdog's record shows while this VM runs */
+    void *host;                /* what bindings reach through vm_host() */
     /* Opens the C halves of the Lua library (bind_open); called protected. */
     int (*open)(lua_State *L);
     /* Where an error goes that nobody waits for (timers, spawned tasks). */
@@ -53,7 +57,7 @@ void *vm_host(struct vm *vm);
 const char *vm_name(const struct vm *vm);
 const char *vm_root(const struct vm *vm);
 size_t vm_memory(const struct vm *vm); /* bytes in use now */
-void vm_collect(struct vm *vm); /* a full collection */
+void vm_collect(struct vm *vm);        /* a full collection */
 void vm_report(struct vm *vm, const struct err *err);
 
 /* Between these, allocations of the VM are not held to its budget: for C code that only pushes a

@@ -1,9 +1,12 @@
 /* What vm.c, call.c and task.c share. Not for other folders. */
 #pragma once
 
+#include <stdint.h>
+
 #include <mimalloc.h>
 
 #include "vm/vm.h"
+#include "vm/watchdog.h"
 
 enum { TASK_POOL_MAX = 256 };
 
@@ -12,6 +15,9 @@ struct vm {
     char *name, *root;
     size_t used, limit, soft; /* over `soft` the collector is kept going */
     bool enforced;            /* Lua is running: over the limit an allocation fails */
+    bool starve;              /* the next allocation fails; needs soft = 0 */
+    bool closing;
+    struct watchdog *watchdog; /* or NULL */
     lua_State *L;
     struct resource *ledger;
     size_t ledger_len;
@@ -25,11 +31,26 @@ struct vm {
     char *inner_message;
 };
 
-/* Marks that Lua runs from here to vm_leave(); returns what vm_leave() needs. */
+/* One entry into Lua, on the C stack of who enters; vm/watchdog.c links them. */
 struct vm_entry {
-    bool enforced;
+    struct vm *vm;
+    struct vm_entry *outer;
+    uint64_t tick; /* when it began */
+    bool enforced; /* what was before */
+    bool armed;    /* the watchdog's hook is set on the VM */
+    bool fired;    /* it has raised */
 };
-struct vm_entry vm_enter(struct vm *vm, lua_State *L);
-void vm_leave(struct vm *vm, struct vm_entry entry);
+
+/* Marks that Lua runs from here to vm_leave(). That returns the error that the entry has ended
+ * with if the watchdog ended it, whatever Lua made of it; borrowed until the next entry.
+ */
+void vm_enter(struct vm *vm, struct vm_entry *entry);
+const struct err *vm_leave(struct vm_entry *entry);
+
+/* For vm_enter() and vm_leave(). */
+void watchdog_enter(struct watchdog *watchdog, struct vm_entry *entry);
+const struct err *watchdog_leave(struct watchdog *watchdog, struct vm_entry *entry);
+/* The running task of the VM is shown anew in the record. */
+void watchdog_show(struct vm *vm);
 
 int vm_trampoline(lua_State *L);
