@@ -193,7 +193,7 @@ local function check_verify_options(options)
     end
   end
   local leeway = options.leeway
-  if leeway ~= nil and (type(leeway) ~= "number" or not (leeway >= 0)) then
+  if leeway ~= nil and (type(leeway) ~= "number" or leeway < 0 or leeway ~= leeway) then
     fail(3, "jwt.verify: leeway must be a number of seconds that is not negative, got %s", tostring(leeway))
   end
   local allowed = {}
@@ -287,7 +287,8 @@ end
 function M.verify(token, key, options)
   local allowed = check_verify_options(options)
   if type(key) ~= "function" and (type(key) ~= "string" or key == "") then
-    fail(2, "jwt.verify: argument 2 (key) must be a string that is not empty or a function, got %s", type(key))
+    local problem = "jwt.verify: argument 2 (key) must be a string that is not empty or a function, got %s"
+    fail(2, problem, type(key))
   end
   local header, claims, text, signature
   if type(token) == "string" then

@@ -258,7 +258,8 @@ describe("jwt", function()
     assert.same({ nil, "there is no key for this token", "JWT_KEY" }, { jwt.verify(token, find, HS) })
   end)
 
-  local unnamed = 'jwt.verify: argument 3 must name the algorithms that are taken: { algorithms = { "HS256" } }'
+  local unnamed = "jwt.verify: argument 3 must name the algorithms that are taken: "
+    .. '{ algorithms = { "HS256" } }'
   local unkeyed = "jwt.verify: argument 2 (key) must be a string that is not empty or a function, got string"
   local misuse = {
     { unnamed, "verify", "t", "k" },
