@@ -361,10 +361,28 @@ static void tell_broken(struct plan *plan, const struct order_node *node)
             node->broken, node->name);
 }
 
+/* The nodes borrow names from manifests, which give way to older ones when a candidate fails. */
+static struct manifest **hold_manifests(const struct plan *plan, const size_t *index, size_t len)
+{
+    struct manifest **held = mem_alloc((len + 1) * sizeof(*held));
+
+    for (size_t i = 0; i < len; i++)
+        held[i] = manifest_ref(plan->items[index[i]].manifest);
+    return held;
+}
+
+static void let_go(struct manifest **held, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        manifest_unref(held[i]);
+    free(held);
+}
+
 /* One try; false when something was left out, so that the rest must be ordered anew. */
 static bool try_order(struct plan *plan, struct order_node *nodes, size_t *index)
 {
     const size_t len = make_nodes(plan, nodes, index);
+    struct manifest **held = hold_manifests(plan, index, len);
     bool all = true;
 
     plan->order_len = order_sort(nodes, len, plan->order);
@@ -381,6 +399,7 @@ static bool try_order(struct plan *plan, struct order_node *nodes, size_t *index
     }
     for (size_t i = 0; all && i < len; i++)
         tell_broken(plan, &nodes[i]);
+    let_go(held, len);
     return all;
 }
 
