@@ -23,14 +23,13 @@ local function compare(mine, theirs)
     return "always"
   elseif not theirs then
     return "never"
-  elseif theirs:find("^:.*%?$") or theirs == "*" then
-    return "maybe" -- may be absent, or any number of segments
   elseif mine == "*" then
     return "always"
   elseif is_plain(mine) and is_plain(theirs) then
     return "never"
   end
-  return "maybe" -- also where only the parameter's name differs: the middleware wants its own
+  -- Also where only the parameter's name differs, since the middleware wants its own.
+  return "maybe"
 end
 
 --- @param use string
@@ -52,9 +51,6 @@ local function overlap(use, route)
       return "never"
     elseif one == "maybe" then
       verdict = "maybe"
-    end
-    if theirs_at == "*" and i >= #theirs then
-      return "maybe"
     end
   end
   return verdict

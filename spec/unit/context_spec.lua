@@ -125,10 +125,29 @@ describe("misuse", function()
         local res = answer(handler)
         assert.equal(500, res.status)
         assert.is_truthy(res.error:find(case[3], 1, true), res.error)
-        assert.matches("context_spec.lua:%d+: ", res.error)
+        -- The line of the call; of the handler itself where the call has left it.
+        local line = debug.getinfo(handler, "S").linedefined + (how == "called" and 1 or 0)
+        assert.is_truthy(res.error:find("context_spec.lua:" .. line .. ": ", 1, true), res.error)
       end)
     end
   end
+end)
+
+describe("misuse in a tail call", function()
+  it("is not blamed on who asked for the answer", function()
+    local routes = Router.new()
+    local function handler(c)
+      return c:json({}, 99)
+    end
+    routes:get("/x", handler)
+    local req = require("buntime.testing").new_request("/x")
+    local _, err = pcall(function()
+      local res = routes:handle(req)
+      return res
+    end)
+    local line = debug.getinfo(handler, "S").linedefined
+    assert.is_truthy(err:find("context_spec.lua:" .. line .. ": ", 1, true), err)
+  end)
 end)
 
 describe("headers", function()

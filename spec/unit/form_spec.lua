@@ -80,6 +80,11 @@ describe("form.parse", function()
     assert.equal(data, one('Content-Disposition: form-data; name="f"; filename="b"', data).data)
   end)
 
+  it("reads a part whose data has not even a line end", function()
+    local text = '--B\r\nContent-Disposition: form-data; name="a"\r\n\r\n--B--'
+    assert.same({ { name = "a", data = "" } }, form.parse(text, "B"))
+  end)
+
   it("reads a form without parts", function()
     assert.same({}, form.parse("--B--" .. CRLF, "B"))
   end)

@@ -139,12 +139,17 @@ describe("req:json", function()
     assert.are_not.equal(req:json(), req:json())
   end)
 
-  for title, body in pairs({ ["broken JSON"] = "{", ["an empty body"] = "", ["a second value"] = "1 2" }) do
+  for title, case in pairs({
+    ["broken JSON"] = { "{", "line 1, column 2" },
+    ["an empty body"] = { "", "the body is empty" },
+    ["a second value"] = { "1 2", "line 1" },
+  }) do
     it("raises 400 INVALID_JSON for " .. title, function()
       local ok, err = pcall(function()
-        return new("/", { body = body }):json()
+        return new("/", { body = case[1] }):json()
       end)
       assert.is_false(ok)
+      assert.matches(case[2], err.message, 1, true)
       assert.equal(400, err.status)
       assert.equal("INVALID_JSON", err.code)
       assert.is_true(errors.is(err))

@@ -43,6 +43,7 @@ describe("Response.new", function()
     ["a status that is a string"] = { "x", { status = "200" }, "status must be an integer" },
     ["a status with a fraction"] = { "x", { status = 200.5 }, "got 200.5" },
     ["options that are none"] = { "x", 404, "options must be a table, got number" },
+    ["headers that are none"] = { "x", { headers = "a: b" }, "headers must be a table, got string" },
     ["a line end in a header"] = { "x", { headers = { a = "b\r\nc: d" } }, "control character" },
     ["a zero byte in a header"] = { "x", { headers = { a = "b\0" } }, "control character" },
     ["a bad name"] = { "x", { headers = { ["a b"] = "c" } }, '"a b" is not a header\'s name' },
