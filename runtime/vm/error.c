@@ -146,7 +146,7 @@ static bool find_frame(lua_State *trace, const char *root, struct conversion *c)
             return true;
         }
         if (!found && is_below(root, ar.source)) {
-            set_place(c->err, ar.source + 1, (unsigned)ar.currentline);
+            set_place(c->err, ar.source + 1, ar.currentline > 0 ? (unsigned)ar.currentline : 0);
             found = true;
         }
     }

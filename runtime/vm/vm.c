@@ -45,8 +45,10 @@ static void *allocate(void *arg, void *block, size_t old, size_t size)
     if (used > vm->soft && size > old) {
         if (vm->starve)
             return starve(vm);
-        if (vm->enforced && used > vm->limit)
+        if (vm->enforced && used > vm->limit) {
+            vm->denied = true;
             return NULL;
+        }
         press(vm);
     }
     moved = block ? mi_realloc(block, size) : mi_malloc(size);
@@ -63,8 +65,29 @@ struct vm *vm_of(lua_State *L)
     return arg;
 }
 
+static int collect(lua_State *L)
+{
+    lua_gc(L, LUA_GCCOLLECT, 0);
+    return 0;
+}
+
+/* What filled the VM is garbage once its error is out; without this all that comes later would
+ * fail as well.
+ */
+static void recover(struct vm *vm)
+{
+    const bool enforced = vm_relax(vm);
+
+    vm->denied = false;
+    if (lua_cpcall(vm->L, collect, NULL) != 0)
+        lua_pop(vm->L, 1);
+    vm_restore(vm, enforced);
+}
+
 void vm_enter(struct vm *vm, struct vm_entry *entry)
 {
+    if (vm->denied && vm->L)
+        recover(vm);
     *entry = (struct vm_entry){.vm = vm, .enforced = vm->enforced};
     vm->enforced = true;
     if (vm->watchdog)

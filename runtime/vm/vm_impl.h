@@ -16,6 +16,7 @@ struct vm {
     size_t used, limit, soft; /* over `soft` the collector is kept going */
     bool enforced;            /* Lua is running: over the limit an allocation fails */
     bool starve;              /* the next allocation fails; needs soft = 0 */
+    bool denied;              /* an allocation was refused: collect before Lua runs again */
     bool closing;
     struct watchdog *watchdog; /* or NULL */
     lua_State *L;
