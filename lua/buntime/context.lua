@@ -7,7 +7,7 @@
 local json = require("buntime.core.json")
 local core = require("buntime.core.request")
 local blame = require("buntime.blame")
-local cookie = require("buntime.cookie")
+local cookie = require("buntime.later")("buntime.cookie")
 local errors = require("buntime.error")
 local response = require("buntime.response")
 

@@ -260,6 +260,7 @@ function M.build(spec)
   if impl.provides then
     entries.provided = impl.provides()
   end
+  package.loaded["buntime.plugin"] = nil -- not needed again, and it holds memory
   return entries
 end
 

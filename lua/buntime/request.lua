@@ -4,9 +4,10 @@
 
 local core = require("buntime.core.request")
 local json = require("buntime.core.json")
-local cookie = require("buntime.cookie")
 local errors = require("buntime.error")
-local form = require("buntime.form")
+local later = require("buntime.later")
+local cookie = later("buntime.cookie")
+local form = later("buntime.form")
 
 --- @class buntime.Request
 local Request = core.class
