@@ -1,0 +1,216 @@
+--- SQLite: the database that is always there.
+---
+---     local db = sqlite.open("todo.db", {
+---       migrations = { "create table todo(id integer primary key, title text)" },
+---     })
+---     local id = db:exec("insert into todo(title) values (?)", "write it down").last_id
+---     local row = db:first("select * from todo where id = ?", id)
+---     db:transaction(function(tx)
+---       tx:exec("update todo set title = ? where id = ?", "done", id)
+---     end)
+---
+--- Files are in the plugin's data folder, which survives reloads and upgrades. Everything here waits
+--- without holding up the server; a task that is cancelled interrupts its statement.
+---
+--- Values are bound to `?` or `$1`. NULL is `json.null` in rows, and nil or `json.null` as a value. Integers
+--- beyond 2^53 are `int64_t` of the FFI, both ways, and are exact. Text and blobs are strings; a string binds
+--- as text and must be UTF-8, bytes bind as `sqlite.blob(bytes)`. Booleans bind as 1 and 0.
+
+local core = require("buntime.core.sqlite")
+local sql = require("buntime.sql")
+
+local settle, misuse = sql.settle, sql.misuse
+
+sql.set_error(core.error)
+core.blob.__metatable = "blob"
+
+--- @class buntime.SqliteOptions
+--- @field migrations? string[] Each is applied once, in order; one or more statements. Never edit one that
+---   was applied: it raises MIGRATION_CHANGED.
+--- @field busy_timeout? number Seconds that a statement waits for the writer; 5 unless told.
+--- @field readers? integer Connections that read side by side, 1 to 16; 3 unless told.
+--- @field max_size? integer Bytes that the file may have; more is SQLITE_FULL.
+
+--- @class buntime.SqlBlob
+
+--- @class buntime.sqlite
+local M = {}
+
+-- Statements -----------------------------------------------------------------------------------------
+
+--- @class buntime.Sqlite
+local Db = core.database
+
+--- @class buntime.SqliteTransaction
+local Tx = core.transaction
+
+--- All rows as tables by column name. More than 64 MB of them raise RESULT_TOO_LARGE.
+--- @param statement string One statement.
+--- @param ... any Values.
+--- @return table<string, any>[] rows
+function Db:query(statement, ...)
+  return settle("db:query", core.query(self, statement, ...))
+end
+
+--- The first row.
+--- @param statement string
+--- @param ... any Values.
+--- @return table<string, any>? row
+function Db:first(statement, ...)
+  return settle("db:first", core.first(self, statement, ...))
+end
+
+--- @class buntime.SqlChanges
+--- @field changes integer Rows that were inserted, updated or deleted.
+--- @field last_id? integer The rowid of the last inserted row.
+
+--- Runs a statement for its effect.
+--- @param statement string
+--- @param ... any Values.
+--- @return buntime.SqlChanges
+function Db:exec(statement, ...)
+  return settle("db:exec", core.exec(self, statement, ...))
+end
+
+Tx.query, Tx.first, Tx.exec = Db.query, Db.first, Db.exec
+
+-- Transactions ---------------------------------------------------------------------------------------
+
+--- Keeps where an error came from: rolling back leaves its stack.
+local function keep_trace(err)
+  core.trace(tostring(err), debug.traceback("", 2):sub(2))
+  return err
+end
+
+local function check_function(what, fn)
+  if type(fn) ~= "function" then
+    misuse(what, "expected a function, got %s", type(fn))
+  end
+end
+
+local function finish(tx, ok, ...)
+  if not ok then
+    core.rollback(tx)
+    error((...), 0)
+  end
+  local committed, problem = pcall(settle, "db:transaction", core.control(tx, "commit"))
+  if not committed then
+    core.rollback(tx)
+    error(problem, 0)
+  end
+  return ...
+end
+
+--- Runs `fn(tx)` with the writer for itself: BEGIN IMMEDIATE, then COMMIT and what `fn` returned. An error,
+--- also a cancellation, rolls back and goes on. Until the end other writers wait, and use of `db` itself in
+--- this task raises.
+--- @generic T
+--- @param fn fun(tx: buntime.SqliteTransaction): T
+--- @return T
+function Db:transaction(fn)
+  check_function("db:transaction", fn)
+  local tx = settle("db:transaction", core.begin(self))
+  return finish(tx, xpcall(fn, keep_trace, tx))
+end
+
+--- Depth of savepoints by transaction.
+local levels = setmetatable({}, { __mode = "k" })
+
+local function finish_inner(tx, level, ok, ...)
+  levels[tx] = level - 1
+  if not ok then
+    core.undo(tx, level)
+    error((...), 0)
+  end
+  settle("tx:transaction", core.control(tx, "release", level))
+  return ...
+end
+
+--- A part of the transaction that may fail by itself (a savepoint): an error undoes what `fn` did, and goes
+--- on.
+--- @generic T
+--- @param fn fun(tx: buntime.SqliteTransaction): T
+--- @return T
+function Tx:transaction(fn)
+  check_function("tx:transaction", fn)
+  local level = (levels[self] or 0) + 1
+  settle("tx:transaction", core.control(self, "save", level))
+  levels[self] = level
+  return finish_inner(self, level, xpcall(fn, keep_trace, self))
+end
+
+--- Closes the database. A transaction that is open is rolled back; what still waits raises.
+function Db:close()
+  settle("db:close", core.close(self))
+end
+
+-- Opening --------------------------------------------------------------------------------------------
+
+local KNOWN = { migrations = true, busy_timeout = true, readers = true, max_size = true }
+
+local function check_number(options, name, default, least, most)
+  local value = options[name]
+  if value == nil then
+    return default
+  end
+  if type(value) ~= "number" or not (value >= least and value <= most) then
+    misuse("sqlite.open", "%s must be a number from %g to %g, got %s", name, least, most, tostring(value))
+  end
+  return value
+end
+
+local function check_migrations(list)
+  if list == nil then
+    return {}
+  elseif type(list) ~= "table" then
+    misuse("sqlite.open", "migrations must be a list of statements, got %s", type(list))
+  end
+  for i = 1, #list do
+    if type(list[i]) ~= "string" or list[i]:find("%z") then
+      misuse("sqlite.open", "migration %d must be SQL text, got %s", i, type(list[i]))
+    end
+  end
+  return list
+end
+
+local function check_options(options)
+  if type(options) ~= "table" then
+    misuse("sqlite.open", "options must be a table, got %s", type(options))
+  end
+  for key in pairs(options) do
+    if not KNOWN[key] then
+      local problem = "%q is not known (known: migrations, busy_timeout, readers, max_size)"
+      misuse("sqlite.open", problem, tostring(key))
+    end
+  end
+end
+
+--- Opens a database, makes it if it is missing, and applies its migrations.
+--- @param name string A file of the data folder such as "todo.db" or "archive/2024.db"; or ":memory:".
+--- @param options? buntime.SqliteOptions
+--- @return buntime.Sqlite
+function M.open(name, options)
+  options = options or {}
+  if type(name) ~= "string" then
+    misuse("sqlite.open", "the name must be a string, got %s", type(name))
+  end
+  check_options(options)
+  local busy = check_number(options, "busy_timeout", 5, 0, 3600)
+  local readers = check_number(options, "readers", 3, 1, 16)
+  local most = check_number(options, "max_size", 0, 65536, 2 ^ 50)
+  local migrations = check_migrations(options.migrations)
+  local file = name ~= ":memory:" and name or nil
+  return settle("sqlite.open", core.open(file, busy, readers, most, migrations))
+end
+
+--- Bytes to be bound as a blob.
+--- @param bytes string
+--- @return buntime.SqlBlob
+function M.blob(bytes)
+  if type(bytes) ~= "string" then
+    misuse("sqlite.blob", "expected a string, got %s", type(bytes))
+  end
+  return setmetatable({ bytes }, core.blob)
+end
+
+return M
