@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "vm/call.h"
 #include "vm/library.h"
+#include "vm/patterns.h"
 #include "vm/task.h"
 #include "vm/vm_impl.h"
 
@@ -150,13 +151,20 @@ static void push_boot_options(lua_State *L, const struct vm *vm)
     lua_setfield(L, -2, "wait_token");
 }
 
+/* Without the JIT everything can be ended: see vm/watchdog.h. */
+static void interpret(lua_State *L)
+{
+    luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF); /* luaL_openlibs() turned it on */
+    patterns_open(L);
+}
+
 static int open_state(lua_State *L, void *arg)
 {
     struct vm *vm = arg;
 
     luaL_openlibs(L);
-    if (!vm->options.jit) /* opening the libraries turned it on */
-        luaJIT_setmode(L, 0, LUAJIT_MODE_ENGINE | LUAJIT_MODE_OFF);
+    if (!vm->options.jit)
+        interpret(L);
     if (vm->options.open) {
         lua_pushcfunction(L, vm->options.open);
         lua_call(L, 0, 0);

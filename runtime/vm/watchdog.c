@@ -98,6 +98,19 @@ static void raise_quietly(lua_State *L, struct vm *vm)
     luaL_error(L, "%s", vm->watchdog->expired.message); /* not reached */
 }
 
+/* Where the coroutine was resumed, when it is one inside the task. */
+static void add_outer(struct watchdog *watchdog, const struct vm *vm, lua_State *L)
+{
+    char *trace = watchdog->expired.traceback;
+    const size_t len = strnlen(trace, ERR_TRACE_MAX / 2);
+
+    if (!vm->running || task_state(vm->running) == L)
+        return;
+    luaL_traceback(L, task_state(vm->running), NULL, 0);
+    snprintf(trace + len, ERR_TRACE_MAX - len, "\ncalled from\n%.4000s", lua_tostring(L, -1));
+    lua_pop(L, 1);
+}
+
 static void describe(struct watchdog *watchdog, const struct vm_entry *entry, lua_State *L)
 {
     const bool own = now_tick(watchdog) - entry->tick >= watchdog->limit_ticks;
@@ -110,6 +123,7 @@ static void describe(struct watchdog *watchdog, const struct vm_entry *entry, lu
     lua_pushstring(L, message);
     vm_error(L, lua_gettop(L), L, &watchdog->expired);
     lua_pop(L, 1);
+    add_outer(watchdog, entry->vm, L);
     memcpy(watchdog->expired.code, "HANDLER_TIMEOUT", sizeof("HANDLER_TIMEOUT"));
     vm_restore(entry->vm, enforced);
 }
