@@ -113,6 +113,31 @@ static void run_posts(struct loop *loop)
     }
 }
 
+/* --- guests --- */
+
+void loop_add_guest(struct loop *loop, struct loop_guest *guest)
+{
+    guest->next = loop->guests;
+    loop->guests = guest;
+}
+
+struct loop_guest *loop_guest(struct loop *loop, const void *kind)
+{
+    struct loop_guest *guest = loop->guests;
+    while (guest && guest->kind != kind)
+        guest = guest->next;
+    return guest;
+}
+
+static void close_guests(struct loop *loop)
+{
+    while (loop->guests) {
+        struct loop_guest *guest = loop->guests;
+        loop->guests = guest->next;
+        guest->close(guest);
+    }
+}
+
 /* --- turns --- */
 
 static int32_t wait_ms(struct loop *loop, unsigned max_ms)
@@ -219,6 +244,7 @@ void loop_free(struct loop *loop)
 {
     if (!loop)
         return;
+    close_guests(loop);
     while (loop->jobs_open > 0)
         uv_run(&loop->uv, UV_RUN_ONCE);
     signals_fini(loop);

@@ -63,3 +63,15 @@ struct signal_watch {
 
 bool signal_start(struct loop *loop, struct signal_watch *watch, struct err *err);
 void signal_stop(struct signal_watch *watch);
+
+/* Something of another layer that there is one of for each loop. Embedded in its struct;
+ * loop_free() closes them, newest first, while the loop still works.
+ */
+struct loop_guest {
+    const void *kind; /* the address of something static that names it */
+    void (*close)(struct loop_guest *guest);
+    struct loop_guest *next;
+};
+
+void loop_add_guest(struct loop *loop, struct loop_guest *guest);
+struct loop_guest *loop_guest(struct loop *loop, const void *kind); /* NULL: not added */

@@ -40,6 +40,7 @@ struct loop {
     struct post *first_post, **last_post;
     size_t post_count;
     struct signal_run *signals;
+    struct loop_guest *guests;
     size_t jobs_open;
     uint64_t now_ns;
     bool stopped;
