@@ -1,6 +1,7 @@
 #include "bind/call.h"
 
 #include <stddef.h>
+#include <stdio.h>
 
 #include "conf/manifest.h"
 #include "http/exchange.h"
@@ -24,18 +25,45 @@ static const char *text_field(lua_State *L, int index, const char *key, const ch
     return lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : otherwise;
 }
 
+/* As lua/buntime/error.lua has them. */
+static const char *code_of(unsigned status, char *space, size_t size)
+{
+    static const struct {
+        unsigned status;
+        const char *code;
+    } codes[] = {
+        {400, "BAD_REQUEST"},         {401, "UNAUTHORIZED"},
+        {403, "FORBIDDEN"},           {404, "NOT_FOUND"},
+        {405, "METHOD_NOT_ALLOWED"},  {409, "CONFLICT"},
+        {413, "BODY_TOO_LARGE"},      {415, "UNSUPPORTED_MEDIA_TYPE"},
+        {422, "UNPROCESSABLE"},       {426, "UPGRADE_REQUIRED"},
+        {429, "TOO_MANY_REQUESTS"},   {500, "INTERNAL_SERVER_ERROR"},
+        {503, "SERVICE_UNAVAILABLE"},
+    };
+
+    for (size_t i = 0; i < sizeof(codes) / sizeof(codes[0]); i++) {
+        if (codes[i].status == status)
+            return codes[i].code;
+    }
+    snprintf(space, size, "HTTP_%u", status);
+    return space;
+}
+
 bool bind_error_response(lua_State *L, struct exchange *x)
 {
     const int index = lua_gettop(L);
     lua_Number status;
+    char space[16];
 
     if (index == 0 || !lua_istable(L, index) || !lua_checkstack(L, 4))
         return false;
     push_raw_field(L, index, "status");
     status = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
     if (status >= 400 && status <= 599 && status == (lua_Number)(unsigned)status)
-        exchange_respond_error(x, (unsigned)status, text_field(L, index, "code", "ERROR"),
-                               text_field(L, index, "message", "The request failed"), NULL);
+        exchange_respond_error(
+            x, (unsigned)status,
+            text_field(L, index, "code", code_of((unsigned)status, space, sizeof(space))),
+            text_field(L, index, "message", "The request failed"), NULL);
     else
         status = 0;
     lua_settop(L, index);
