@@ -76,6 +76,8 @@ struct instance *instance_ref(struct instance *instance)
 
 void instance_close(struct instance *instance)
 {
+    instance->task = NULL; /* nobody waits any more for what runs in it */
+    timer_stop(&instance->timer);
     vm_close(instance->vm);
     instance->vm = NULL;
     instance->state = INSTANCE_CLOSED;
