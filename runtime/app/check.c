@@ -39,7 +39,7 @@ int command_check(struct invocation *in)
     struct err err;
 
     dirs_use(in->settings, in->words);
-    if (!server_init(&server, in->settings, &err)) {
+    if (!server_init(&server, in->settings, NULL, &err)) {
         log_err(NULL, NULL, &err);
         server_fini(&server);
         return 2;

@@ -142,22 +142,41 @@ static bool in_development(const struct run *run)
     return run->server->settings->env == ENV_DEVELOPMENT;
 }
 
+/* How an error that a plugin ended with is answered. */
+static const struct failure {
+    const char *code;
+    unsigned status;
+    const char *generic; /* for who may not see the message */
+} failures[] = {
+    {"OUT_OF_MEMORY", 500, "The plugin is out of memory"},
+    {"HANDLER_TIMEOUT", 503, "The plugin computed for too long"},
+    {"INTERNAL_SERVER_ERROR", 500, "Internal server error"}, /* any other */
+};
+
+static const struct failure *failure_of(const struct err *err)
+{
+    size_t i = 0;
+
+    while (i + 1 < sizeof(failures) / sizeof(failures[0]) &&
+           strcmp(failures[i].code, err->code) != 0)
+        i++;
+    return &failures[i];
+}
+
 static void respond_failure(struct run *run, const struct err *err)
 {
-    const bool memory = strcmp(err->code, "OUT_OF_MEMORY") == 0;
-    const char *code = memory ? "OUT_OF_MEMORY" : "INTERNAL_SERVER_ERROR";
-    const char *generic = memory ? "The plugin is out of memory" : "Internal server error";
+    const struct failure *failure = failure_of(err);
     char message[ERR_MESSAGE_MAX], traceback[ERR_TRACE_MAX];
 
     if (!in_development(run)) {
-        exchange_respond_error(run->x, 500, code, generic, NULL);
+        exchange_respond_error(run->x, failure->status, failure->code, failure->generic, NULL);
         return;
     }
     memcpy(message, err->message, sizeof(message));
     memcpy(traceback, err->traceback, sizeof(traceback));
     log_mask(message);
     log_mask(traceback);
-    exchange_respond_error(run->x, 500, code, message, traceback);
+    exchange_respond_error(run->x, failure->status, failure->code, message, traceback);
 }
 
 /* --- calling plugins --- */
@@ -191,6 +210,10 @@ static enum outcome failed(struct run *run, const struct err *err)
     }
     if (in->hook_fail_open)
         return AGAIN;
+    if (strcmp(err->code, "HANDLER_TIMEOUT") == 0) {
+        respond_failure(run, err);
+        return ANSWERED;
+    }
     exchange_respond_error(run->x, 503, "PLUGIN_ONREQUEST_FAILED",
                            "A request hook failed, so the request was not let through", NULL);
     return ANSWERED;
@@ -252,6 +275,7 @@ call(struct run *run, struct instance *in, enum entry entry, size_t strip, bool 
         nargs = 2;
     }
     task_set_request_id(task, exchange_id(run->x).at);
+    task_set_phase(task, phase_of(entry));
     run->refs++;
     run->outcome = WAIT;
     task_start(task, nargs, called, run);

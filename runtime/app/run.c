@@ -115,7 +115,7 @@ static int load_and_answer(struct invocation *in, struct request *request)
 
     dirs_use(in->settings, dir);
     log_setup(LOG_WARN, in->settings->log_format);
-    if (server_init(&server, in->settings, &err) && server_load(&server, &err))
+    if (server_init(&server, in->settings, NULL, &err) && server_load(&server, &err))
         code = answer(&server, request);
     else
         log_err(NULL, NULL, &err);

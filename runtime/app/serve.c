@@ -169,7 +169,7 @@ static bool start(struct serving *serving, const struct settings *settings, stru
 {
     const struct generation *g;
 
-    if (!server_init(&serving->server, settings, err) || !watch_signals(serving, err) ||
+    if (!server_init(&serving->server, settings, NULL, err) || !watch_signals(serving, err) ||
         !server_load(&serving->server, err) || !listen_http(serving, err))
         return false;
     tell_listening(&serving->server);

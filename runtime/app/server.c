@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 #include "app/auth.h"
+#include "app/blackbox.h"
 #include "app/pipeline.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -21,6 +22,7 @@
 #include "vm/call.h"
 #include "vm/task.h"
 #include "vm/vm.h"
+#include "vm/watchdog.h"
 
 /* --- the environment that plugins see --- */
 
@@ -97,6 +99,22 @@ static void on_notice(void *app, enum log_level level, const char *plugin, const
 
     (void)app;
     log_write(&line);
+}
+
+/* --- what the supervisor is told, and tells --- */
+
+static uint32_t mark(void *app, const char *name, const char *digest)
+{
+    const struct server *server = app;
+
+    return server->box ? blackbox_mark(server->box, name, digest) : 0;
+}
+
+static bool quarantined(void *app, const char *name, const char *digest)
+{
+    const struct server *server = app;
+
+    return server->box && blackbox_quarantined(server->box, name, digest);
 }
 
 static void cut(void *app, struct instance *instance)
@@ -200,7 +218,10 @@ static bool open_control(struct server *server, struct err *err)
 
 /* --- the whole --- */
 
-bool server_init(struct server *server, const struct settings *settings, struct err *err)
+bool server_init(struct server *server,
+                 const struct settings *settings,
+                 struct blackbox *box,
+                 struct err *err)
 {
     struct plugins_options options = {
         .settings = settings,
@@ -215,16 +236,22 @@ bool server_init(struct server *server, const struct settings *settings, struct 
         .authorize = auth_authorize,
         .status = tell_status,
         .before_reload = before_reload,
+        .mark = mark,
+        .quarantined = quarantined,
     };
 
-    *server = (struct server){.settings = settings, .env = {get_env}};
+    *server = (struct server){.settings = settings, .box = box, .env = {get_env}};
     server->started_ms = clock_now_ns() / 1000000;
     if (!server_read_env_file(server, err))
         return false;
     server->loop = loop_new(err);
     if (!server->loop)
         return false;
+    server->watchdog = watchdog_new(settings->watchdog, box ? &box->record : NULL, err);
+    if (!server->watchdog)
+        return false;
     options.loop = server->loop;
+    options.watchdog = server->watchdog;
     server->plugins = plugins_new(&options);
     return open_control(server, err);
 }
@@ -236,6 +263,7 @@ void server_fini(struct server *server)
         plugins_free(server->plugins);
     }
     pipeline_free_spares(server);
+    watchdog_free(server->watchdog);
     auth_fini(server);
     if (server->loop)
         loop_free(server->loop);

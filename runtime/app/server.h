@@ -10,17 +10,21 @@
 #include "ev/loop.h"
 
 struct auth;
+struct blackbox;
 struct generation;
 struct http_server;
 struct instance;
 struct plugins;
 struct run;
+struct watchdog;
 
 struct server {
     const struct settings *settings;
     struct env_source env;
     struct dotenv *dotenv;
     struct loop *loop;
+    struct watchdog *watchdog;
+    struct blackbox *box; /* shared with the supervisor, or NULL */
     struct plugins *plugins;
     struct http_server *http;
     struct instance *control; /* the control plane's VM */
@@ -33,8 +37,13 @@ struct server {
     struct run *spare; /* their memory, to be used again */
 };
 
-/* One server without a listener: loop, plugins and the control plane. */
-bool server_init(struct server *server, const struct settings *settings, struct err *err);
+/* One server without a listener: loop, plugins and the control plane. `box` is what a supervisor
+ * reads; NULL: there is none.
+ */
+bool server_init(struct server *server,
+                 const struct settings *settings,
+                 struct blackbox *box,
+                 struct err *err);
 void server_fini(struct server *server);
 
 /* Builds the first generation, running the loop meanwhile. Plugins that fail are logged and left

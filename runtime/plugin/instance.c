@@ -114,6 +114,7 @@ bool instance_open_vm(struct instance *instance, struct err *err)
 {
     const struct manifest *manifest = instance->manifest;
     const struct settings *settings = plugins_settings(instance->plugins);
+    const struct plugins_options *app = plugins_options(instance->plugins);
     const struct vm_options options = {
         .name = instance->name,
         .root = manifest ? manifest->dir : NULL,
@@ -121,6 +122,8 @@ bool instance_open_vm(struct instance *instance, struct err *err)
         .jit = manifest && manifest->jit,
         .strict_globals = settings->env == ENV_DEVELOPMENT,
         .loop = plugins_loop(instance->plugins),
+        .watchdog = app->watchdog,
+        .mark = app->mark ? app->mark(app->app, instance->name, instance->digest) : 0,
         .host = instance,
         .open = plugins_open(instance->plugins),
         .report = report,
@@ -182,6 +185,7 @@ static int set_phase(lua_State *L)
     snprintf(instance->phase, sizeof(instance->phase), "%s", name);
     if (strcmp(name, "provides") == 0)
         instance->initialized = true;
+    task_set_phase(task_current(L), instance->phase);
     start_timer(instance);
     return 0;
 }
@@ -412,6 +416,7 @@ void instance_shutdown(struct instance *instance,
         end(instance, &err);
         return;
     }
+    task_set_phase(task, instance->phase);
     instance->task = task;
     instance->timer.fire = shutdown_time_out;
     timer_start(plugins_loop(instance->plugins), &instance->timer, timeout_ms);

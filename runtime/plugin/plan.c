@@ -78,6 +78,13 @@ tell_warnings(struct plugins *plugins, const struct candidate *c, const struct p
     }
 }
 
+static bool is_quarantined(const struct plugins *plugins, const struct candidate *c)
+{
+    const struct plugins_options *options = &plugins->options;
+
+    return options->quarantined && options->quarantined(options->app, c->manifest->name, c->digest);
+}
+
 static void read_candidate(struct plan *plan, struct candidate *c)
 {
     struct plugins *plugins = plan->plugins;
@@ -97,6 +104,11 @@ static void read_candidate(struct plan *plan, struct candidate *c)
     } else if (!c->manifest->enabled) {
         c->action = ACTION_NONE;
         c->status = PLUGIN_DISABLED;
+    } else if (is_quarantined(plugins, c)) {
+        err_set(&err, "QUARANTINED",
+                "it took the server down three times in a minute and is left out until its files "
+                "change");
+        plan_fail(c, PLUGIN_QUARANTINED, &err);
     }
     problems_fini(&problems);
 }
@@ -295,10 +307,11 @@ static bool dependency_err(const struct plan *plan,
                            struct err *err)
 {
     const struct candidate *dependency = by_name(plan, name);
-    const char *why = !dependency                             ? "is not installed"
-                      : dependency->status == PLUGIN_DISABLED ? "is disabled"
-                      : dependency->status == PLUGIN_SKIPPED  ? "was skipped"
-                                                              : "failed";
+    const char *why = !dependency                                ? "is not installed"
+                      : dependency->status == PLUGIN_DISABLED    ? "is disabled"
+                      : dependency->status == PLUGIN_SKIPPED     ? "was skipped"
+                      : dependency->status == PLUGIN_QUARANTINED ? "is quarantined"
+                                                                 : "failed";
 
     return err_set(err, dependency ? "DEPENDENCY_UNAVAILABLE" : "DEPENDENCY_MISSING",
                    "\"%s\" needs \"%s\", which %s", name_of(c), name, why);

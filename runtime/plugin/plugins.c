@@ -30,7 +30,7 @@ const char *plugin_status_name(enum plugin_status status)
         [PLUGIN_LOADED] = "loaded",     [PLUGIN_UNCHANGED] = "unchanged",
         [PLUGIN_KEPT_OLD] = "kept_old", [PLUGIN_FAILED] = "failed",
         [PLUGIN_SKIPPED] = "skipped",   [PLUGIN_DISABLED] = "disabled",
-        [PLUGIN_REMOVED] = "removed",
+        [PLUGIN_REMOVED] = "removed",   [PLUGIN_QUARANTINED] = "quarantined",
     };
 
     return names[status];

@@ -25,6 +25,7 @@ struct loop;
 struct manifest;
 struct plugins;
 struct settings;
+struct watchdog;
 
 enum plugin_status {
     PLUGIN_LOADED,
@@ -34,6 +35,7 @@ enum plugin_status {
     PLUGIN_SKIPPED,
     PLUGIN_DISABLED,
     PLUGIN_REMOVED,
+    PLUGIN_QUARANTINED, /* it took the server down again and again */
 };
 
 const char *plugin_status_name(enum plugin_status status);
@@ -100,6 +102,11 @@ struct plugins_options {
                       const char **principal,
                       struct denial *denial);
     void (*status)(void *app, struct server_status *status);
+    struct watchdog *watchdog; /* of the VMs; may be NULL */
+    /* The number that the watchdog's record shows while this plugin's code runs. */
+    uint32_t (*mark)(void *app, const char *name, const char *digest);
+    /* Whether the plugin, with just these files, is to be left out. */
+    bool (*quarantined)(void *app, const char *name, const char *digest);
     /* Before each reload reads anything: e.g. to read RUNTIME_ENV_FILE again. */
     void (*before_reload)(void *app);
 };

@@ -87,7 +87,8 @@ static bool came_through(const struct reload_item *items, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         const enum plugin_status status = items[i].status;
-        if (status == PLUGIN_KEPT_OLD || status == PLUGIN_FAILED || status == PLUGIN_SKIPPED)
+        if (status == PLUGIN_KEPT_OLD || status == PLUGIN_FAILED || status == PLUGIN_SKIPPED ||
+            status == PLUGIN_QUARANTINED)
             return false;
     }
     return true;

@@ -31,7 +31,7 @@ struct reload_leak {
 };
 
 struct reload_result {
-    bool ok;       /* no kept_old, failed, skipped */
+    bool ok;       /* no kept_old, failed, skipped, quarantined */
     bool rejected; /* strict: nothing was swapped */
     bool unknown;  /* `only` names no plugin */
     uint64_t generation, duration_ms;
