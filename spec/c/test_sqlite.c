@@ -270,17 +270,19 @@ static void test_loop_that_ends(void)
     struct loop *outer = loop;
     struct sqlite *db;
     struct result *r, *waiting;
+    uint64_t tx;
     struct err err;
 
     loop = loop_new(&err);
     CHECK(loop);
     db = open_ok("a.db");
-    begin(db);
+    tx = begin(db);
     r = submit(db, VERB_ROWS, FOREVER, 0);
     waiting = submit(db, VERB_EXEC, "delete from t", 0);
     loop_turn(loop, 0);
     sqlite_cancel(&r->request);
     sqlite_cancel(&waiting->request);
+    sqlite_rollback(db, tx);
     sqlite_close(db);
     loop_free(loop);
     drop(r);
