@@ -24,8 +24,8 @@ static const char *const calls[] = {
     "return s:match(p)",
     "return s:match(p, 2)",
     "return s:match(p, 99)",
-    "local t = {} for a, b, c in s:gmatch(p) do t[#t + 1] = tostring(a) .. tostring(b) .. "
-    "tostring(c) end return table.concat(t, '|')",
+    ("local t = {} for a, b, c in s:gmatch(p) do t[#t + 1] = tostring(a) .. tostring(b) .. "
+     "tostring(c) end return table.concat(t, '|')"),
     "return s:gsub(p, 'x')",
     "return s:gsub(p, '<%0|%1>')",
     "return s:gsub(p, '%2%%%a')",

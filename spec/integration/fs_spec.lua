@@ -57,7 +57,8 @@ describe("fs in a plugin", function()
 
   it("reaches nothing else", function()
     local s = start({ [".buntime/data/b/secret"] = "of b", ["secret"] = "of the server" })
-    local outside = { "../../b/secret", "../b/secret", "/etc/passwd", "..", "a/../../x", s.dir .. "/secret" }
+    local outside =
+      { "../../b/secret", "../b/secret", "/etc/passwd", "..", "a/../../x", s.dir .. "/secret" }
     for _, path in ipairs(outside) do
       for _, verb in ipairs({ "read", "stat", "list", "write", "remove", "mkdir" }) do
         assert.equal("EACCES", call(s, "a", verb, path).code, verb .. " " .. path)
