@@ -2,6 +2,7 @@
 
 local fixtures = require("spec.support.fixtures")
 local http = require("spec.support.http")
+local process = require("spec.support.process")
 local server = require("spec.support.server")
 
 local plugin = fixtures.plugin
@@ -370,5 +371,54 @@ describe("services", function()
         assert.equal("slow 2", s:get("/consumer").body)
       end)
     end)
+
+    -- Seconds that a request to the provider's own route takes, and a call that no request waits for.
+    for name, seconds in pairs({ longer = { 0.1, 0.4 }, shorter = { 0.4, 0.1 } }) do
+      it("a call in the background ends there, also when it takes " .. name .. " than requests", function()
+        local code = [[
+          local routes = require("buntime.router").new()
+          routes:get("/", function(c)
+            buntime.sleep(%g)
+            return c:text("request %d")
+          end)
+          return {
+            routes = routes,
+            provides = function()
+              return { slow = function() buntime.sleep(%g) return "call %d" end }
+            end,
+          }]]
+        local function write(n)
+          return plugin("name: provider\nbase: /provider", code:format(seconds[1], n, seconds[2], n))
+        end
+        local background = [[
+          if not kept then
+            kept = "waiting"
+            require("buntime.task").spawn(function()
+              local ok, value = pcall(p.slow)
+              kept = value
+            end)
+          end
+          return c:text(kept)]]
+        server.with({ plugins = { provider = write(1), consumer = consumer(background) } }, function(s)
+          assert.equal("waiting", s:get("/consumer").body)
+          local conn = s:connect()
+          conn:send(http.format("GET", "/provider", nil, s.port))
+          assert.is_truthy(process.eventually(function()
+            return s:get("/api/plugins/provider"):json().calls == 1
+          end))
+          s:write("provider/plugin.lua", write(2)["plugin.lua"])
+          assert.equal(200, s:post("/api/plugins/provider/reload").status)
+          assert.equal("waiting", s:get("/consumer").body)
+          assert.equal("request 1", conn:response().body)
+          conn:close()
+          local last
+          assert.is_truthy(process.eventually(function()
+            last = s:get("/consumer").body
+            return last ~= "waiting"
+          end))
+          assert.equal("call 1", last)
+        end)
+      end)
+    end
   end)
 end)
