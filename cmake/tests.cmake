@@ -72,6 +72,13 @@ if(TARGET buntime)
     endif()
   endforeach()
 
+  # A few of them again with the collector at its most aggressive
+  foreach(title services hooks reload routing)
+    add_spec(integration/gc/${title} integration 180 spec/integration/${title}_spec.lua
+      $<TARGET_FILE:buntime>)
+    set_property(TEST integration/gc/${title} APPEND PROPERTY ENVIRONMENT "BUNTIME_GC_STRESS=1")
+  endforeach()
+
   # The plugins that ship test themselves with the binary, as a plugin author would
   file(GLOB plugin_dirs CONFIGURE_DEPENDS RELATIVE ${root} ${root}/plugins/*/*_spec.lua)
   list(TRANSFORM plugin_dirs REPLACE "/[^/]*$" "")
