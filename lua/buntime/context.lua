@@ -128,6 +128,56 @@ function Context:body(body, status, headers)
   return make(self, "body", nil, body, status, headers)
 end
 
+local function check_writer(c, what, fn)
+  if type(fn) ~= "function" then
+    misuse(c, what, "expected a function, got %s", type(fn))
+  end
+end
+
+--- Answers with what `fn` writes, while it writes. Once the head is out an error in it cuts the connection.
+---
+---     return c:stream(function(s)
+---       for line in lines() do s:write(line) end
+---     end, "text/csv")
+--- @param fn fun(s: buntime.Stream)
+--- @param content_type? string "text/plain; charset=utf-8" unless told.
+--- @param status? integer
+--- @param headers? table
+--- @return buntime.Response
+function Context:stream(fn, content_type, status, headers)
+  check_writer(self, "stream", fn)
+  local res = make(self, "stream", content_type or "text/plain; charset=utf-8", nil, status, headers)
+  res.source = require("buntime.stream").new(fn)
+  return res
+end
+
+--- @class buntime.SseOptions
+--- @field heartbeat? number Seconds between the comments of an idle stream; 15 unless told.
+
+--- Answers with server-sent events, for as long as `fn` runs and the client stays.
+---
+---     return c:sse(function(s)
+---       while not s.closed do
+---         s:send({ data = os.time(), event = "tick" })
+---         buntime.sleep(1)
+---       end
+---     end)
+--- @param fn fun(s: buntime.Stream)
+--- @param options? buntime.SseOptions
+--- @return buntime.Response
+function Context:sse(fn, options)
+  check_writer(self, "sse", fn)
+  local heartbeat = options and options.heartbeat
+  if heartbeat ~= nil and (type(heartbeat) ~= "number" or heartbeat <= 0) then
+    misuse(self, "sse", "heartbeat must be a number of seconds above 0, got %s", tostring(heartbeat))
+  end
+  local res = make(self, "sse", "text/event-stream", nil)
+  res.headers["cache-control"] = "no-cache"
+  res.headers["x-accel-buffering"] = "no"
+  res.source = require("buntime.stream").events(fn, self.req:header("last-event-id"), heartbeat)
+  return res
+end
+
 --- @param location string
 --- @param status? integer 302 unless told.
 --- @return buntime.Response

@@ -26,6 +26,7 @@ end
 --- @field status integer 200 to 599.
 --- @field headers table<string, string|string[]> Lower-case names; a list where a header repeats.
 --- @field body? string
+--- @field source? userdata A stream or a file, in place of the body.
 local methods = {}
 meta.__index = methods
 

@@ -12,6 +12,7 @@ local errors = require("buntime.error")
 local json = require("buntime.core.json")
 local context = require("buntime.context")
 local response = require("buntime.response")
+local finish = require("buntime.wait")(core.finish)
 
 --- @class buntime.testing
 local M = {}
@@ -25,12 +26,13 @@ local M = {}
 --- @field json? any Encoded as the body, with its content type.
 --- @field ip? string "127.0.0.1" unless told.
 --- @field id? string
+--- @field chunks? integer Of a stream: after so many the client goes.
 
 --- @class buntime.TestResponse: buntime.Response
 --- @field error? any What a handler raised; the status is then 500.
 --- @field traceback? string
 
-local KNOWN = { method = true, headers = true, body = true, json = true, ip = true, id = true }
+local KNOWN = { method = true, headers = true, body = true, json = true, ip = true, id = true, chunks = true }
 
 local function check_init(init)
   if type(init) ~= "table" then
@@ -38,7 +40,7 @@ local function check_init(init)
   end
   for key in pairs(init) do
     if not KNOWN[key] then
-      local problem = "request: %q is not known (known: method, headers, body, json, ip, id)"
+      local problem = "request: %q is not known (known: method, headers, body, json, ip, id, chunks)"
       blame.raise_outside(problem:format(tostring(key)))
     end
   end
@@ -77,7 +79,7 @@ function M.new_request(target, init)
   check_init(init)
   local body = init.json ~= nil and json.encode(init.json) or init.body
   local method = init.method and init.method:upper() or body and "POST" or "GET"
-  return core.new(method, target, body, flat_headers(init), init.ip, init.id)
+  return core.new(method, target, body, flat_headers(init), init.ip, init.id, init.chunks)
 end
 
 local function keep_trace(err)
@@ -117,9 +119,13 @@ function M.request(routes, target, init)
   if not ok then
     core.respond(req, failure(req, res))
   end
-  local view = core.finish(req)
+  finish(req)
+  local view = core.response_view(req)
+  local failed, problem = core.stream_error(req)
   if not ok then
     view.error, view.traceback = res.err, res.trace
+  elseif failed then
+    view.error = problem
   end
   return view
 end

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "bind/bind.h"
 #include "bind/call.h"
+#include "bind/stream.h"
 #include "conf/manifest.h"
 #include "http/exchange.h"
 #include "plugin/generation.h"
@@ -605,6 +606,15 @@ static void cut_where(struct server *server, const struct instance *instance)
 void pipeline_cut(struct server *server, struct instance *instance)
 {
     cut_where(server, instance);
+    bind_streams_cut(instance->vm, "the plugin was replaced and the stream took too long");
+}
+
+void pipeline_end_events(struct server *server)
+{
+    const struct generation *g = plugins_generation(server->plugins);
+
+    for (size_t i = 0; g && i < g->len; i++)
+        bind_streams_end_events(g->instances[i]->vm, "the server is shutting down");
 }
 
 void pipeline_cut_all(struct server *server)

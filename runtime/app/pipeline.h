@@ -13,10 +13,14 @@ struct server;
 /* For server_options.on_request: routes the exchange and answers it, now or later. */
 void pipeline_request(void *server, struct exchange *x);
 
-/* Answers the requests that are in `instance` with 503 and cancels their tasks. */
+/* Answers the requests that are in `instance` with 503 and cancels their tasks; cuts its streams.
+ */
 void pipeline_cut(struct server *server, struct instance *instance);
 
 /* The same for every request; at the end of a shutdown. */
 void pipeline_cut_all(struct server *server);
+
+/* Ends event streams, which would go on for ever; at the start of a shutdown. */
+void pipeline_end_events(struct server *server);
 
 void pipeline_free_spares(struct server *server);

@@ -71,8 +71,8 @@ static void print_response(struct exchange *x, void *owner)
     const struct str body = exchange_res_body(x);
 
     request->sent = true;
-    request->status = exchange_status(x);
-    printf("HTTP/1.1 %u\n", request->status);
+    request->status = exchange_stream_failed(x) ? 500 : exchange_status(x);
+    printf("HTTP/1.1 %u\n", exchange_status(x));
     for (size_t i = 0; i < exchange_res_header_count(x); i++) {
         const struct header h = exchange_res_header_at(x, i);
         printf("%.*s: %.*s\n", (int)h.name.len, h.name.at, (int)h.value.len, h.value.at);

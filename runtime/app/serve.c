@@ -80,6 +80,7 @@ static void stop(struct serving *serving, const char *name)
     if (server->settings->shutdown_timeout > 2 * SHUTDOWN_RESERVE_MS)
         serving->deadline_ms -= SHUTDOWN_RESERVE_MS;
     http_server_stop_accepting(server->http);
+    pipeline_end_events(server);
     serving->poll.fire = drain;
     timer_start(server->loop, &serving->poll, 0);
 }

@@ -17,6 +17,7 @@ static const luaL_Reg modules[] = {
     {"buntime.core.semver", bind_semver_open},
     {"buntime.core.service", bind_service_open},
     {"buntime.core.sqlite", bind_sqlite_open},
+    {"buntime.core.stream", bind_stream_open},
     {"buntime.core.sys", bind_sys_open},
     {"buntime.core.task", bind_task_open},
     {"buntime.core.timer", bind_timer_open},

@@ -23,6 +23,7 @@ int bind_json_open(lua_State *L);    /* encode, decode, array, null */
 int bind_request_open(lua_State *L); /* the request object */
 int bind_route_open(lua_State *L);   /* the route tree */
 int bind_sqlite_open(lua_State *L);  /* databases */
+int bind_stream_open(lua_State *L);  /* bodies that a Lua function writes */
 int bind_sys_open(lua_State *L);     /* version, log, env, clocks, uuid, url coding */
 int bind_task_open(lua_State *L);    /* spawn, wait, cancel */
 int bind_timer_open(lua_State *L);   /* sleep, after, every */

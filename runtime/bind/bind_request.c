@@ -65,6 +65,7 @@ static void add_chunk(lua_State *L, struct request_pool *pool)
     lua_pop(L, 1); /* pool */
     for (size_t i = 0; i < SLOTS_AT_ONCE; i++) {
         slots[i].pool = pool;
+        slots[i].error = LUA_NOREF;
         slots[i].next = pool->free;
         pool->free = &slots[i];
     }
@@ -109,10 +110,28 @@ void bind_request_close(struct bind_request *request)
 {
     if (!request)
         return;
+    if (request->held) {
+        request->left = true;
+        return;
+    }
     request->generation++;
     request->x = NULL;
+    request->error = LUA_NOREF;
     request->next = request->pool->free;
     request->pool->free = request;
+}
+
+void bind_request_hold(struct bind_request *request)
+{
+    request->held = true;
+    request->left = false;
+}
+
+void bind_request_release(struct bind_request *request)
+{
+    request->held = false;
+    if (request->left)
+        bind_request_close(request);
 }
 
 /* --- fields --- */
@@ -382,6 +401,7 @@ static const luaL_Reg functions[] = {
     {"apply", request_apply},
     {"response_view", request_response_view},
     {"finish", request_finish},
+    {"stream_error", request_stream_error},
     {"check_header", request_check_header},
     {"parse_query", request_parse_query},
     {"unescape", request_unescape},
@@ -451,7 +471,8 @@ static void add_responders(lua_State *L)
         lua_pushliteral(L, "status");
         lua_pushliteral(L, "headers");
         lua_pushliteral(L, "body");
-        lua_pushcclosure(L, responder->func, 3);
+        lua_pushliteral(L, "source");
+        lua_pushcclosure(L, responder->func, 4);
         lua_setfield(L, -2, responder->name);
     }
 }

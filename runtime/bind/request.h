@@ -28,7 +28,22 @@ struct bind_request {
     size_t param_count;
     struct request_pool *pool;
     struct bind_request *next; /* while it is free */
+    bool held, left;           /* a stream goes on with it; it was closed meanwhile */
+    int error;                 /* in tests: reference of what the stream raised */
 };
+
+/* A value that a response may have as its `source`: a userdata that begins with this. */
+struct response_source {
+    const void *magic;
+    /* Makes it the body of the response that the exchange has got. May raise. */
+    void (*attach)(lua_State *L, int index, struct bind_request *request);
+};
+
+const void *response_source_magic(void);
+
+/* A stream needs the request when the handler is long done: closing it waits for the release. */
+void bind_request_hold(struct bind_request *request);
+void bind_request_release(struct bind_request *request);
 
 /* What was assigned to the object and waits for request_apply(). */
 enum request_change {
@@ -83,7 +98,7 @@ void request_push_header_name(lua_State *L, int name, int value);
 void request_add_params(struct bind_request *slot, const struct route_match *match, bool copy);
 
 /* Upvalues of respond() and apply_response(): the names of a response's members. */
-enum response_member { RESPONSE_STATUS = 1, RESPONSE_HEADERS, RESPONSE_BODY };
+enum response_member { RESPONSE_STATUS = 1, RESPONSE_HEADERS, RESPONSE_BODY, RESPONSE_SOURCE };
 
 /* Lua functions and methods; each is registered in bind_request.c. */
 int request_header(lua_State *L);
@@ -101,6 +116,7 @@ int request_respond(lua_State *L);
 int request_response_view(lua_State *L);
 int request_apply_response(lua_State *L);
 int request_finish(lua_State *L);
+int request_stream_error(lua_State *L);
 
 static inline struct str request_to_str(lua_State *L, int arg)
 {

@@ -6,10 +6,13 @@
 #include "base/buf.h"
 #include "base/urlpath.h"
 #include "bind/bind.h"
+#include "vm/task.h"
 
 struct memory_exchange {
     struct exchange *x;
     struct bind_request *request;
+    struct task *waiting; /* for the end of a stream */
+    bool sent;
 };
 
 int request_memory_collect(lua_State *L)
@@ -19,7 +22,7 @@ int request_memory_collect(lua_State *L)
     bind_request_close(memory->request);
     if (memory->x)
         exchange_free(memory->x);
-    *memory = (struct memory_exchange){NULL, NULL};
+    *memory = (struct memory_exchange){.x = NULL};
     return 0;
 }
 
@@ -42,14 +45,63 @@ static const struct header *push_header_array(lua_State *L, int arg, size_t coun
     return headers;
 }
 
-/* new(method, target, body, headers, ip, id) -> request on a memory exchange, or nil */
+static void memory_sent(struct exchange *x, void *owner)
+{
+    struct memory_exchange *memory = owner;
+    struct task *task = memory->waiting;
+
+    (void)x;
+    memory->sent = true;
+    memory->waiting = NULL;
+    if (task)
+        task_resume(task, 0);
+}
+
+static void stop_waiting(void *arg)
+{
+    struct memory_exchange *memory = arg;
+
+    memory->waiting = NULL;
+}
+
+/* finish(req): sends a memory exchange and waits for the end of its body */
+int request_finish(lua_State *L)
+{
+    struct exchange *x = request_live(L, 1)->x;
+    struct memory_exchange *memory = exchange_owner(x);
+
+    exchange_send(x);
+    lua_pushboolean(L, 1);
+    if (memory->sent)
+        return 1;
+    if (!task_current(L))
+        return luaL_error(L, "the stream waits, but nothing here can wait for it");
+    memory->waiting = task_current(L);
+    return task_wait(L, stop_waiting, memory);
+}
+
+/* stream_error(req) -> whether the stream failed, and what its function raised */
+int request_stream_error(lua_State *L)
+{
+    const struct bind_request *slot = request_live(L, 1);
+
+    lua_pushboolean(L, exchange_stream_failed(slot->x));
+    lua_rawgeti(L, LUA_REGISTRYINDEX, slot->error);
+    return 2;
+}
+
+/* new(method, target, body, headers, ip, id, pieces) -> request on a memory exchange, or nil.
+ * After so many pieces of a stream its client goes.
+ */
 int request_new(lua_State *L)
 {
     struct memory_exchange *memory;
     struct exchange_init init = {0};
 
-    lua_settop(L, 6);
+    lua_settop(L, 7);
     luaL_checktype(L, 4, LUA_TTABLE);
+    init.max_pieces = (size_t)luaL_optinteger(L, 7, 0);
+    lua_settop(L, 6);
     init.method.at = luaL_checklstring(L, 1, &init.method.len);
     init.target.at = luaL_checklstring(L, 2, &init.target.len);
     init.body = optional(L, 3);
@@ -59,12 +111,13 @@ int request_new(lua_State *L)
     init.headers = push_header_array(L, 4, init.header_count);
 
     memory = lua_newuserdata(L, sizeof(*memory)); /* .. memory */
-    *memory = (struct memory_exchange){NULL, NULL};
+    *memory = (struct memory_exchange){.x = NULL};
     luaL_getmetatable(L, MEMORY_EXCHANGE_TYPE);
     lua_setmetatable(L, -2);
-    memory->x = exchange_new(&init, NULL);
+    memory->x = exchange_new(&init, memory_sent);
     if (!memory->x)
         return 0;
+    exchange_watch(memory->x, NULL, memory);
     memory->request = bind_request_push(L, memory->x, 0); /* .. memory request */
     request_push_cache(L, 8 + 1, request_ref(L, 8 + 1));
     lua_pushvalue(L, 8);

@@ -193,6 +193,29 @@ static void push_body(lua_State *L)
         luaL_error(L, "a response's body must be a string, got a %s", luaL_typename(L, -1));
 }
 
+const void *response_source_magic(void)
+{
+    static const char magic;
+
+    return &magic;
+}
+
+/* The source of the response at 2, if it has one, becomes the exchange's. */
+static void attach_source(lua_State *L)
+{
+    const struct response_source *source;
+
+    push_member(L, RESPONSE_SOURCE);
+    if (lua_isnil(L, -1))
+        return;
+    source = lua_touserdata(L, -1);
+    if (lua_type(L, -1) != LUA_TUSERDATA || lua_objlen(L, -1) < sizeof(*source) ||
+        source->magic != response_source_magic())
+        luaL_error(L, "a response's source must be a stream or a file, got a %s",
+                   luaL_typename(L, -1));
+    source->attach(L, lua_gettop(L), request_live(L, 1));
+}
+
 /* respond(req, response): the answer, so far unsent. Raises, and changes nothing, if something in
  * it would not do.
  */
@@ -215,6 +238,7 @@ int request_respond(lua_State *L)
         exchange_res_add_header(x, headers.at[i].name, headers.at[i].value);
     if (lua_isstring(L, 3) && status != 204 && status != 304)
         exchange_res_set_body(x, request_to_str(L, 3));
+    attach_source(L);
     return 0;
 }
 
@@ -271,16 +295,6 @@ int request_response_view(lua_State *L)
 
     if (!exchange_has_response(x))
         return 0;
-    push_view(L, x);
-    return 1;
-}
-
-/* finish(req) -> the view of a memory exchange after it was sent */
-int request_finish(lua_State *L)
-{
-    struct exchange *x = request_live(L, 1)->x;
-
-    exchange_send(x);
     push_view(L, x);
     return 1;
 }

@@ -143,7 +143,9 @@ static void close_guests(struct loop *loop)
 static int32_t wait_ms(struct loop *loop, unsigned max_ms)
 {
     uint64_t wait = max_ms < WAIT_MAX_MS ? max_ms : WAIT_MAX_MS;
-    if (loop->first_post || loop->stopped)
+    /* a write from a timer or a post may have ended at once: h2o calls back in its next run only */
+    const bool pending = loop->h2o->_pending_as_client || loop->h2o->_pending_as_server;
+    if (loop->first_post || loop->stopped || pending)
         return 0;
     uint64_t due = timers_next_ns(loop);
     if (due != UINT64_MAX) {

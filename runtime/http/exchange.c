@@ -273,6 +273,7 @@ bool exchange_set_target(struct exchange *x, struct str target)
 
 void exchange_respond(struct exchange *x, unsigned status)
 {
+    exchange_drop_source(x);
     x->has_response = true;
     x->status = status;
     x->res.at = x->first;
@@ -329,7 +330,55 @@ struct str exchange_res_body(const struct exchange *x)
 
 void exchange_res_set_body(struct exchange *x, struct str body)
 {
+    exchange_drop_source(x);
     x->res_body = exchange_copy(x, body);
+}
+
+void exchange_res_set_source(struct exchange *x, struct exchange_source *source)
+{
+    x->source = source;
+}
+
+void exchange_drop_source(struct exchange *x)
+{
+    struct exchange_source *source = x->source;
+    x->source = NULL;
+    if (source)
+        source->drop(source);
+}
+
+bool exchange_bodiless(const struct exchange *x)
+{
+    return x->status == 204 || x->status == 304 || str_equal(x->method, STR("HEAD"));
+}
+
+bool exchange_stream_write(struct exchange *x,
+                           struct str bytes,
+                           void (*taken)(void *arg),
+                           void *arg)
+{
+    assert(x->source && x->sent);
+    return x->ops->write(x, bytes, taken, arg);
+}
+
+void exchange_stream_end(struct exchange *x)
+{
+    assert(x->source && x->sent);
+    x->source = NULL;
+    x->ops->end(x);
+}
+
+void exchange_stream_abort(struct exchange *x)
+{
+    assert(x->source && x->sent);
+    x->source = NULL;
+    x->failed = true;
+    x->ops->abort(x);
+}
+
+bool exchange_stream_failed(const struct exchange *x)
+{
+    return x->failed;
 }
 
 void exchange_send(struct exchange *x)

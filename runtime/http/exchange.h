@@ -59,6 +59,33 @@ void exchange_res_remove_header(struct exchange *x, struct str name);
 struct str exchange_res_body(const struct exchange *x);
 void exchange_res_set_body(struct exchange *x, struct str body);
 
+/* A body that is made while it is sent, in place of the response's body. It is its maker's; the
+ * exchange holds a pointer until it has called `drop` (never sent, or the client is gone) or until
+ * the source itself has called exchange_stream_end() or _abort(). Then neither may touch the
+ * other again.
+ */
+struct exchange_source {
+    size_t length; /* SIZE_MAX: not known before its end */
+    void (*start)(struct exchange_source *source, struct exchange *x); /* the head is on its way */
+    void (*drop)(struct exchange_source *source);
+};
+
+/* NULL takes it away without calling it. Setting a body, or starting the response over, drops it;
+ * so does sending a response that has no body (HEAD, 204, 304).
+ */
+void exchange_res_set_source(struct exchange *x, struct exchange_source *source);
+
+/* For a source that was started. Copies `bytes`. True: they were taken; false: `taken` is called
+ * later, when the client has taken them so far that more may come. One write at a time.
+ */
+bool exchange_stream_write(struct exchange *x,
+                           struct str bytes,
+                           void (*taken)(void *arg),
+                           void *arg);
+void exchange_stream_end(struct exchange *x);
+void exchange_stream_abort(struct exchange *x); /* so that the client sees that a part is missing */
+bool exchange_stream_failed(const struct exchange *x); /* a memory exchange's was aborted */
+
 /* Sends the response with x-request-id added. HEAD is sent without its body. */
 void exchange_send(struct exchange *x);
 
@@ -86,10 +113,12 @@ struct exchange_init {
     size_t header_count;
     struct str ip, id; /* absent: 127.0.0.1 and a new one */
     void *arg;         /* for on_send; NULL: it gets the owner */
+    size_t max_pieces; /* of a stream: after so many the client goes; 0: it stays to the end */
 };
 
 /* NULL if the target is not a path the server would accept. `on_send` may be NULL; the
- * exchange then only keeps its response. Freed by exchange_free(), which also cuts nothing.
+ * exchange then only keeps its response. A streamed body is collected, and `on_send` called at
+ * its end. Freed by exchange_free(), which drops a source that is still there.
  */
 struct exchange *exchange_new(const struct exchange_init *init,
                               void (*on_send)(struct exchange *x, void *owner));

@@ -177,23 +177,35 @@ static void give_headers(struct exchange *x, h2o_req_t *req)
     }
 }
 
+/* A hook may have changed the method; to the client its own counts. */
+static bool is_silent(const struct h2o_exchange *hx)
+{
+    const h2o_iovec_t method = hx->req->input.method;
+    return hx->x.status == 204 || hx->x.status == 304 ||
+           h2o_memis(method.base, method.len, H2O_STRLIT("HEAD"));
+}
+
 static void send_response(struct exchange *x)
 {
     static h2o_generator_t generator; /* nothing to proceed with: all is given at once */
     struct h2o_exchange *hx = h2o_of(x);
     h2o_req_t *req = hx->req;
-    h2o_linklist_unlink(&hx->waiting);
     if (hx->server->stopping)
         req->http1_is_persistent = 0;
     req->res.status = (int)x->status;
     req->res.reason = reason_of(x->status);
     give_headers(x, req);
+    if (x->source && !is_silent(hx)) {
+        stream_start(hx);
+        return;
+    }
+    waiting_end(hx);
     /* without a length h2o would chunk; these two have none, and h2o knows it */
     bool bodiless = x->status == 204 || x->status == 304;
-    req->res.content_length = bodiless ? SIZE_MAX : x->res_body.len;
+    req->res.content_length = bodiless ? SIZE_MAX : x->source ? x->source->length : x->res_body.len;
+    exchange_drop_source(x);
     h2o_iovec_t body = h2o_iovec_init(x->res_body.at, x->res_body.len);
-    bool silent = bodiless || body.len == 0 ||
-                  h2o_memis(req->input.method.base, req->input.method.len, H2O_STRLIT("HEAD"));
+    bool silent = body.len == 0 || is_silent(hx);
     h2o_start_response(req, &generator);
     h2o_send(req, &body, silent ? 0 : 1, H2O_SEND_STATE_FINAL);
 }
@@ -204,6 +216,9 @@ static const struct exchange_ops h2o_ops = {
     .load = load,
     .name_peer = name_peer,
     .send = send_response,
+    .write = stream_write,
+    .end = stream_end,
+    .abort = stream_abort,
 };
 
 /* --- its life --- */
@@ -213,9 +228,11 @@ static void on_disposed(void *data)
     struct h2o_exchange *hx = data;
     struct exchange *x = &hx->x;
     hx->server->open_exchanges--;
+    waiting_end(hx);
+    stream_fini(hx);
+    exchange_drop_source(x);
     if (x->sent)
         return;
-    h2o_linklist_unlink(&hx->waiting);
     if (x->gone)
         x->gone(x, x->owner);
 }
@@ -251,6 +268,7 @@ void exchange_h2o_begin(struct http_server *server, h2o_req_t *req)
     hx->server = server;
     hx->since_ms = loop_now_ms(server->loop);
     hx->half_closed_ms = 0;
+    hx->stream = NULL;
     hx->waiting = (h2o_linklist_t){NULL, NULL};
     h2o_linklist_insert(&server->waiting, &hx->waiting);
     server->open_exchanges++;

@@ -14,6 +14,9 @@ struct exchange_ops {
     void (*load)(struct exchange *x);      /* lists the headers with exchange_load_header() */
     void (*name_peer)(struct exchange *x); /* sets x->ip */
     void (*send)(struct exchange *x);
+    bool (*write)(struct exchange *x, struct str bytes, void (*taken)(void *arg), void *arg);
+    void (*end)(struct exchange *x);
+    void (*abort)(struct exchange *x);
 };
 
 struct header_list {
@@ -34,10 +37,17 @@ struct exchange {
     bool loaded; /* the request's headers are in `req` */
     bool has_response;
     bool sent;
+    bool failed; /* its stream was aborted */
+    struct exchange_source *source;
     struct header first[EXCHANGE_FIRST_HEADERS]; /* of the response; not cleared by anybody */
 };
 
 struct str exchange_copy(struct exchange *x, struct str s);
+void exchange_drop_source(struct exchange *x);
+
+/* Whether the response goes without a body, whatever it says. */
+bool exchange_bodiless(const struct exchange *x);
+
 void exchange_load_header(struct exchange *x, struct str name, struct str value); /* borrowed */
 
 void exchange_add_header(struct exchange *x, struct str name, struct str value); /* copied */

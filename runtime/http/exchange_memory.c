@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/arena.h"
+#include "base/buf.h"
 #include "base/mem.h"
 #include "base/random.h"
 
@@ -13,6 +14,8 @@ struct memory_exchange {
     struct arena arena;
     void (*on_send)(struct exchange *x, void *owner);
     void *arg;
+    struct buf body; /* of a stream */
+    size_t pieces, max_pieces;
 };
 
 static void *alloc(struct exchange *x, size_t size)
@@ -20,13 +23,41 @@ static void *alloc(struct exchange *x, size_t size)
     return arena_alloc(&((struct memory_exchange *)x)->arena, size);
 }
 
+static void tell_sent(struct memory_exchange *m)
+{
+    if (m->on_send)
+        m->on_send(&m->x, m->arg ? m->arg : m->x.owner);
+}
+
 static void send_nowhere(struct exchange *x)
 {
-    struct memory_exchange *m = (struct memory_exchange *)x;
-    if (str_equal(x->method, STR("HEAD")))
+    if (exchange_bodiless(x)) {
+        exchange_drop_source(x);
         x->res_body = (struct str){0};
-    if (m->on_send)
-        m->on_send(x, m->arg ? m->arg : x->owner);
+    }
+    if (x->source)
+        x->source->start(x->source, x);
+    else
+        tell_sent((struct memory_exchange *)x);
+}
+
+static void end_stream(struct exchange *x)
+{
+    struct memory_exchange *m = (struct memory_exchange *)x;
+    x->res_body = buf_str(&m->body);
+    tell_sent(m);
+}
+
+static bool collect(struct exchange *x, struct str bytes, void (*taken)(void *arg), void *arg)
+{
+    struct memory_exchange *m = (struct memory_exchange *)x;
+    (void)taken, (void)arg;
+    buf_add_str(&m->body, bytes);
+    if (++m->pieces == m->max_pieces) {
+        exchange_drop_source(x);
+        end_stream(x);
+    }
+    return true;
 }
 
 /* Its headers are listed from the start, so these two are never asked. */
@@ -52,6 +83,9 @@ static const struct exchange_ops memory_ops = {
     .load = load_nothing,
     .name_peer = name_peer,
     .send = send_nowhere,
+    .write = collect,
+    .end = end_stream,
+    .abort = end_stream,
 };
 
 static void add_headers(struct exchange *x, const struct exchange_init *init)
@@ -85,6 +119,7 @@ struct exchange *exchange_new(const struct exchange_init *init,
     x->ops = &memory_ops;
     m->on_send = on_send;
     m->arg = init->arg;
+    m->max_pieces = init->max_pieces;
     if (!exchange_set_target(x, exchange_copy(x, init->target))) {
         exchange_free(x);
         return NULL;
@@ -104,6 +139,8 @@ void exchange_free(struct exchange *x)
     if (!x)
         return;
     struct memory_exchange *m = (struct memory_exchange *)x;
+    exchange_drop_source(x);
     arena_fini(&m->arena);
+    buf_fini(&m->body);
     free(m);
 }

@@ -4,6 +4,7 @@
  * connection.c   one connection: the guard's state, its timeout, refusing and closing
  * guard.c        puts the scanners in front of h2o's reader
  * exchange_h2o.c exchanges over h2o's requests
+ * stream.c       bodies that are made while they are sent
  * waiting.c      the exchanges whose answer is awaited, and whether their client is still there
  */
 #pragma once
@@ -92,11 +93,20 @@ struct h2o_exchange {
     struct http_server *server;
     h2o_linklist_t waiting;
     uint64_t since_ms;
-    uint64_t half_closed_ms; /* when the client's FIN was first seen, or 0 */
+    uint64_t half_closed_ms;   /* when the client's FIN was first seen, or 0 */
+    struct h2o_stream *stream; /* once one was started */
 };
 
 void exchange_h2o_begin(struct http_server *server, h2o_req_t *req);
 
+/* stream.c */
+void stream_start(struct h2o_exchange *hx);
+bool stream_write(struct exchange *x, struct str bytes, void (*taken)(void *arg), void *arg);
+void stream_end(struct exchange *x);
+void stream_abort(struct exchange *x);
+void stream_fini(struct h2o_exchange *hx); /* the request goes */
+
 /* waiting.c */
+void waiting_end(struct h2o_exchange *hx);      /* nobody waits for it any more; no-op if so */
 void waiting_watch(struct http_server *server); /* makes sure that somebody looks */
 void waiting_sweep(struct timer *timer);

@@ -98,6 +98,12 @@ void waiting_sweep(struct timer *timer)
         timer_start(server->loop, &server->sweep, count < BUSY ? SWEEP_MS : BUSY_SWEEP_MS);
 }
 
+void waiting_end(struct h2o_exchange *hx)
+{
+    if (h2o_linklist_is_linked(&hx->waiting))
+        h2o_linklist_unlink(&hx->waiting);
+}
+
 void waiting_watch(struct http_server *server)
 {
     if (!timer_running(&server->sweep))

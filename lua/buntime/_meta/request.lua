@@ -51,8 +51,9 @@ core.headers_meta = nil
 --- @param headers string[] { name, value, name, value, … }
 --- @param ip? string
 --- @param id? string
+--- @param pieces? integer After so many pieces of a stream its client goes.
 --- @return buntime.Request? request nil when the server would refuse the target.
-function core.new(method, target, body, headers, ip, id) end
+function core.new(method, target, body, headers, ip, id, pieces) end
 
 --- @param value any
 --- @return boolean
@@ -76,10 +77,16 @@ function core.response_view(req) end
 --- @param res buntime.Response
 function core.apply_response(req, res) end
 
---- Sends a request made by `new`.
+--- Sends a request made by `new` and waits for the end of its body.
 --- @param req buntime.Request
---- @return buntime.Response view
+--- @return boolean ok
+--- @return string? message
 function core.finish(req) end
+
+--- @param req buntime.Request Made by `new`, finished.
+--- @return boolean failed Whether its stream was aborted.
+--- @return any err What its function raised.
+function core.stream_error(req) end
 
 --- @param name any
 --- @param value any
