@@ -59,6 +59,19 @@ static const char *short_name(const char *name)
     return slash ? slash + 1 : name;
 }
 
+/* What the manifest would be refused for. */
+static const char *const reserved_names[] = {"loaded", "reload", "upload", NULL};
+static const char *const reserved_bases[] = {"api", "health", NULL};
+
+static bool is_one_of(const char *text, const char *const *list)
+{
+    for (; *list; list++) {
+        if (strcmp(*list, text) == 0)
+            return true;
+    }
+    return false;
+}
+
 static bool is_part(const char *text, size_t len)
 {
     static const char allowed[] =
@@ -116,7 +129,7 @@ static void fill(FILE *out, const char *text, const char *name, const char *shor
 static int write_file(const char *dir, const struct template_file *file, const char *name)
 {
     char *path = mem_printf("%s/%s", dir, file->name);
-    char *quoted = mem_printf(name[0] == '@' ? "\"%s\"" : "%s", name);
+    char *quoted = mem_printf("\"%s\"", name);
     char *base = base_of(name);
     FILE *out = fopen(path, "wxe");
     int code = 0;
@@ -179,6 +192,11 @@ int command_new(struct invocation *in)
         fprintf(stderr,
                 "buntime new: \"%s\" is not a name: (@scope/)name of letters, digits, . _ -\n",
                 in->words[0]);
+        return 2;
+    }
+    if (is_one_of(in->words[0], reserved_names) ||
+        is_one_of(short_name(in->words[0]), reserved_bases)) {
+        fprintf(stderr, "buntime new: \"%s\" is reserved\n", in->words[0]);
         return 2;
     }
     if (!root) {
