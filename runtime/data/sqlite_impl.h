@@ -70,6 +70,22 @@ struct sqlite {
     struct timer overdue; /* the first of `writes` has waited too long */
 };
 
+/* --- sqlite_queue.c --- */
+void sqlite_queue_init(struct queue *q);
+void sqlite_queue_add(struct queue *q, struct sqlite_request *r);
+void sqlite_queue_put_first(struct queue *q, struct sqlite_request *r);
+struct sqlite_request *sqlite_queue_take(struct queue *q); /* NULL: empty */
+bool sqlite_queue_remove(struct queue *q, struct sqlite_request *r);
+
+/* --- sqlite.c --- */
+void sqlite_fail_all(struct queue *q, const char *code, const char *message);
+void sqlite_watch_overdue(struct sqlite *db); /* after `writes` has changed */
+void sqlite_start_closing(struct sqlite_conn *c);
+
+/* --- sqlite_dispatch.c --- */
+void sqlite_dispatch(struct post *post); /* `dispatch` of a database */
+void sqlite_on_again(struct timer *timer);
+
 /* --- sqlite_connection.c: on a thread of the pool --- */
 struct sqlite_conn *conn_new(struct sqlite *db, bool writes);
 void conn_close(struct sqlite_conn *c); /* but does not free it */
