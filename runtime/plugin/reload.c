@@ -320,6 +320,14 @@ static void reject(struct reload *reload)
     settle(reload);
 }
 
+/* The server is shutting down: what is live is ending already and must not end twice. */
+static void give_up(struct reload *reload)
+{
+    reload->rejected = true;
+    clear_pending(reload);
+    finish(reload);
+}
+
 static void commit(struct reload *reload)
 {
     struct plan *plan = &reload->plan;
@@ -361,6 +369,8 @@ static void all_built(struct reload *reload)
     plan_order(plan);
     if (reload->options.dry_run)
         finish(reload);
+    else if (reload->plugins->shutdown_deadline)
+        give_up(reload);
     else if (reload->options.strict && any_failed(plan))
         reject(reload);
     else
