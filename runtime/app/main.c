@@ -48,7 +48,7 @@ static int command_help(struct invocation *in)
     (void)in;
     printf("buntime: a Lua-scripted plugin runtime\n\n");
     for (size_t i = 0; i < COMMAND_COUNT; i++)
-        printf("  buntime %-58s %s\n", commands[i].usage, commands[i].what);
+        printf("  buntime %s\n      %s\n", commands[i].usage, commands[i].what);
     settings_help(&flags);
     printf("\nFlags win over the environment variables that they are named after:\n\n%s",
            flags.data ? flags.data : "");

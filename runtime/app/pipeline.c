@@ -246,7 +246,11 @@ static enum outcome not_started(struct run *run, struct instance *in, const stru
     plugins_fault(in, err, phase_of(run->entry), exchange_id(run->x).at);
     if (run->entry == ENTRY_RESPONSE_HOOK)
         return AGAIN;
-    exchange_respond_error(run->x, 503, "PLUGIN_NOT_LOADED", "The plugin cannot answer now", NULL);
+    if (strcmp(err->code, "OUT_OF_MEMORY") == 0)
+        respond_failure(run, err);
+    else
+        exchange_respond_error(run->x, 503, "PLUGIN_NOT_LOADED", "The plugin cannot answer now",
+                               NULL);
     return ANSWERED;
 }
 
