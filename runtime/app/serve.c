@@ -1,10 +1,15 @@
-/* buntime serve: load, listen, run until a signal, drain, shut down. */
+/* buntime serve: a supervisor, and under it the server process: load, listen, run until a signal,
+ * drain, shut down.
+ */
 #include <signal.h>
 #include <stdio.h>
+#include <unistd.h>
 
+#include "app/blackbox.h"
 #include "app/command.h"
 #include "app/pipeline.h"
 #include "app/server.h"
+#include "app/supervise.h"
 #include "app/watcher.h"
 #include "base/log.h"
 #include "http/server.h"
@@ -13,12 +18,13 @@
 #include "plugin/plugins.h"
 #include "plugin/reload.h"
 
-enum { DRAIN_POLL_MS = 20, SHUTDOWN_RESERVE_MS = 200 };
+enum { DRAIN_POLL_MS = 20, SHUTDOWN_RESERVE_MS = 200, BEAT_MIN_MS = 10, BEAT_MAX_MS = 1000 };
 
 struct serving {
     struct server server;
+    const struct supervised *given;
     struct signal_watch term, interrupt, hangup;
-    struct timer poll;
+    struct timer poll, beat;
     uint64_t deadline_ms;
     bool cut; /* the drain had to end requests */
 };
@@ -26,6 +32,23 @@ struct serving {
 static struct serving *serving_of(struct signal_watch *watch, size_t offset)
 {
     return (struct serving *)((char *)watch - offset);
+}
+
+static void set_state(struct serving *serving, enum box_state state)
+{
+    atomic_store(&serving->given->box->state, state);
+}
+
+/* --- the heartbeat --- */
+
+static void beat(struct timer *timer)
+{
+    struct serving *serving = (struct serving *)((char *)timer - offsetof(struct serving, beat));
+    const uint64_t quarter = serving->server.settings->watchdog / 4;
+    const uint64_t ms = quarter < BEAT_MIN_MS ? BEAT_MIN_MS : quarter;
+
+    atomic_fetch_add(&serving->given->box->beats, 1);
+    timer_start(serving->server.loop, timer, ms < BEAT_MAX_MS ? ms : BEAT_MAX_MS);
 }
 
 /* --- stopping --- */
@@ -76,6 +99,11 @@ static void stop(struct serving *serving, const char *name)
     }
     log_printf(LOG_INFO, "%s: draining, then stopping", name);
     server->stopping = true;
+    set_state(serving, BOX_STOPPING);
+    if (!server->http) { /* still loading */
+        loop_stop(server->loop);
+        return;
+    }
     serving->deadline_ms = loop_now_ms(server->loop) + server->settings->shutdown_timeout;
     if (server->settings->shutdown_timeout > 2 * SHUTDOWN_RESERVE_MS)
         serving->deadline_ms -= SHUTDOWN_RESERVE_MS;
@@ -141,15 +169,12 @@ static bool listen_http(struct serving *serving, struct err *err)
         .body_limit = settings->body_limit,
         .client_timeout = settings->client_timeout,
     };
-    uint16_t port = settings->port;
-    const int fd = http_listen_tcp(settings->host, &port, err);
 
-    if (fd < 0)
-        return false;
     server->http = http_server_new(server->loop, &options, err);
-    if (!server->http || !http_server_listen(server->http, fd, err))
+    if (!server->http || !http_listen(serving->given->listener, err) ||
+        !http_server_listen(server->http, serving->given->listener, err))
         return false;
-    server->port = port;
+    server->port = serving->given->port;
     server_fit_body_limit(server, plugins_generation(server->plugins));
     return true;
 }
@@ -160,9 +185,9 @@ static void tell_listening(const struct server *server)
     const struct log_line line = {.level = LOG_INFO, .message = "listening", .fields = fields};
 
     snprintf(fields, sizeof(fields),
-             "{\"url\":\"http://%s:%u\",\"host\":\"%s\",\"port\":%u,\"version\":\"%s\"}",
+             "{\"url\":\"http://%s:%u\",\"host\":\"%s\",\"port\":%u,\"pid\":%d,\"version\":\"%s\"}",
              server->settings->host, server->port, server->settings->host, server->port,
-             BUNTIME_VERSION);
+             (int)getpid(), BUNTIME_VERSION);
     log_write(&line);
 }
 
@@ -170,9 +195,16 @@ static bool start(struct serving *serving, const struct settings *settings, stru
 {
     const struct generation *g;
 
-    if (!server_init(&serving->server, settings, NULL, err) || !watch_signals(serving, err) ||
-        !server_load(&serving->server, err) || !listen_http(serving, err))
+    if (!server_init(&serving->server, settings, serving->given->box, err) ||
+        !watch_signals(serving, err))
         return false;
+    if (settings->watchdog) {
+        serving->beat.fire = beat;
+        timer_start(serving->server.loop, &serving->beat, 0);
+    }
+    if (!server_load(&serving->server, err) || !listen_http(serving, err))
+        return false;
+    set_state(serving, BOX_UP);
     tell_listening(&serving->server);
     g = plugins_generation(serving->server.plugins);
     for (size_t i = 0; i < g->len; i++)
@@ -185,6 +217,7 @@ static void finish(struct serving *serving)
     struct server *server = &serving->server;
 
     timer_stop(&serving->poll);
+    timer_stop(&serving->beat);
     pipeline_cut_all(server);
     if (server->http)
         http_server_free(server->http);
@@ -194,32 +227,46 @@ static void finish(struct serving *serving)
     server_fini(server);
 }
 
-static int serve(const struct settings *settings, bool watching)
+static int run(const struct settings *settings, const struct supervised *given, bool watching)
 {
     static struct serving serving;
     struct watcher *watcher = NULL;
     struct err err;
-    const bool up = start(&serving, settings, &err);
+    bool up, ok;
 
+    serving.given = given;
+    up = start(&serving, settings, &err);
     if (up && watching)
         watcher = watcher_new(&serving.server);
     if (up)
         loop_run(serving.server.loop);
-    else
+    ok = up || serving.server.stopping; /* told to stop while it was loading */
+    if (!ok)
         log_err(NULL, NULL, &err);
     watcher_free(watcher);
     finish(&serving);
-    if (up)
+    set_state(&serving, ok ? BOX_STOPPED : BOX_START_FAILED);
+    if (ok)
         log_printf(LOG_INFO, "stopped");
-    return up ? 0 : 1;
+    return ok ? 0 : 1;
+}
+
+static int serve(const struct settings *settings, const struct supervised *given)
+{
+    return run(settings, given, false);
+}
+
+static int develop(const struct settings *settings, const struct supervised *given)
+{
+    return run(settings, given, true);
 }
 
 int command_serve(struct invocation *in)
 {
-    return serve(in->settings, false);
+    return supervise(in->settings, serve);
 }
 
 int command_dev(struct invocation *in)
 {
-    return serve(in->settings, true);
+    return supervise(in->settings, develop);
 }

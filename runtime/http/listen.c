@@ -12,14 +12,14 @@
 
 enum { BACKLOG = 4096 };
 
-static int bind_and_listen(const struct addrinfo *address)
+static int bind_socket(const struct addrinfo *address)
 {
     int one = 1;
     int fd = socket(address->ai_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0)
         return -1;
     setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
-    if (bind(fd, address->ai_addr, address->ai_addrlen) == 0 && listen(fd, BACKLOG) == 0)
+    if (bind(fd, address->ai_addr, address->ai_addrlen) == 0)
         return fd;
     int why = errno;
     close(fd);
@@ -37,7 +37,7 @@ static uint16_t bound_port(int fd)
                                                : ((struct sockaddr_in *)&address)->sin_port);
 }
 
-int http_listen_tcp(const char *host, uint16_t *port, struct err *err)
+int http_bind_tcp(const char *host, uint16_t *port, struct err *err)
 {
     struct addrinfo hints = {.ai_flags = AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
     char service[8];
@@ -49,7 +49,7 @@ int http_listen_tcp(const char *host, uint16_t *port, struct err *err)
     }
     int fd = -1;
     for (const struct addrinfo *address = found; address && fd < 0; address = address->ai_next)
-        fd = bind_and_listen(address);
+        fd = bind_socket(address);
     int why = errno;
     freeaddrinfo(found);
     if (fd < 0)
@@ -57,4 +57,18 @@ int http_listen_tcp(const char *host, uint16_t *port, struct err *err)
     else
         *port = bound_port(fd);
     return fd;
+}
+
+bool http_listen(int fd, struct err *err)
+{
+    return listen(fd, BACKLOG) == 0 || err_set(err, "LISTEN", "cannot listen: %s", strerror(errno));
+}
+
+int http_listen_tcp(const char *host, uint16_t *port, struct err *err)
+{
+    int fd = http_bind_tcp(host, port, err);
+    if (fd < 0 || http_listen(fd, err))
+        return fd;
+    close(fd);
+    return -1;
 }

@@ -26,9 +26,13 @@ http_server_new(struct loop *loop, const struct server_options *options, struct 
 /* Serves connections accepted from `fd`, a listening socket that the server then owns. */
 bool http_server_listen(struct http_server *server, int fd, struct err *err);
 
-/* Opens a listening TCP socket (non-blocking, close-on-exec). `port` 0 picks a free one;
- * *port is then the one picked. Returns -1 with `err` set.
+/* Opens a TCP socket (non-blocking, close-on-exec). `port` 0 picks a free one; *port is then the
+ * one picked. Returns -1 with `err` set. It refuses connections until http_listen().
  */
+int http_bind_tcp(const char *host, uint16_t *port, struct err *err);
+bool http_listen(int fd, struct err *err);
+
+/* Both; a listening socket. */
 int http_listen_tcp(const char *host, uint16_t *port, struct err *err);
 
 /* The body limit of requests whose head is read from now on. */

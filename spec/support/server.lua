@@ -356,16 +356,37 @@ function Server:stop(signal)
   end
 end
 
+--- The server process, which runs below its supervisor (self.process): the one that listened last.
+--- @return integer pid
+function Server:pid()
+  local pid
+  for _, line in ipairs(self:log_lines()) do
+    if (line.msg or line.raw):find("listening", 1, true) then
+      pid = tonumber(line.pid or line.raw:match("pid=(%d+)")) or pid
+    end
+  end
+  return pid or self.process.pid
+end
+
+--- How often it has come to listen.
+function Server:starts()
+  local count = 0
+  for _, line in ipairs(self:log_lines()) do
+    count = count + (line.msg == "listening" and 1 or 0)
+  end
+  return count
+end
+
 --- Bytes of resident memory, now.
 function Server:memory()
-  local status = process.read(("/proc/%d/status"):format(self.process.pid))
+  local status = process.read(("/proc/%d/status"):format(self:pid()))
   return tonumber(status:match("VmRSS:%s*(%d+) kB")) * 1024
 end
 
 --- Open file descriptors, now.
 function Server:descriptors()
   local count = -2 -- . and ..
-  for _ in lfs.dir(("/proc/%d/fd"):format(self.process.pid)) do
+  for _ in lfs.dir(("/proc/%d/fd"):format(self:pid())) do
     count = count + 1
   end
   return count
