@@ -10,6 +10,7 @@
 #include "conf/fields.h"
 #include "conf/manifest.h"
 #include "conf/settings.h"
+#include "plugin/budget.h"
 #include "plugin/plugins.h"
 #include "plugin/push.h"
 #include "plugin/service.h"
@@ -79,6 +80,7 @@ void instance_close(struct instance *instance)
     instance->task = NULL; /* nobody waits any more for what runs in it */
     timer_stop(&instance->timer);
     vm_close(instance->vm);
+    budget_forget(instance); /* also what finalizers were refused just now */
     instance->vm = NULL;
     instance->state = INSTANCE_CLOSED;
     for (size_t i = 0; i < ENTRY_COUNT; i++)
@@ -127,6 +129,7 @@ bool instance_open_vm(struct instance *instance, struct err *err)
         .host = instance,
         .open = plugins_open(instance->plugins),
         .report = report,
+        .denied = budget_denied,
     };
 
     instance->vm = vm_new(&options, err);

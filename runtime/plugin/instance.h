@@ -67,7 +67,8 @@ struct instance {
     unsigned calls;       /* service calls running in it */
     uint64_t build_ms;
     struct service *service;
-    void *links; /* bind/service.h: what this VM has given out */
+    void *links;        /* bind/service.h: what this VM has given out */
+    struct post budget; /* plugin/budget.h: looks whether the VM is still full */
 
     /* while building or shutting down */
     char phase[16];

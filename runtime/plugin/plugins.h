@@ -55,6 +55,7 @@ struct plugin {
     struct instance *live;     /* in the current generation, or NULL */
     struct faults faults;
     uint64_t requests, errors;
+    uint64_t rebuilt_ms; /* when its VM was last given up for being full; 0: never */
     unsigned refs;       /* the list and each instance */
     struct plugin *next; /* in discovery order */
 };

@@ -39,7 +39,7 @@ static int describe(lua_State *L, void *arg)
             copy_text(err->code, sizeof(err->code), lua_tostring(L, -1));
         lua_pop(L, 1);
     }
-    if (lua_type(L, 1) == LUA_TSTRING || lua_type(L, 1) == LUA_TNUMBER) {
+    if (lua_type(L, 1) == LUA_TNUMBER) {
         copy_text(err->message, sizeof(err->message), lua_tostring(L, 1));
         return 0;
     }
@@ -63,13 +63,19 @@ static int describe_upvalue(lua_State *L)
     return describe(L, err);
 }
 
-/* False if the watchdog had to end it: an error object whose __tostring loops. */
+/* False if the watchdog had to end it: an error object whose __tostring loops. A string takes no
+ * Lua, which a VM without memory could not run.
+ */
 static bool convert(lua_State *L, int index, struct err *err)
 {
     const struct err *expired;
     struct vm *vm = vm_of(L);
     struct vm_entry entry;
 
+    if (lua_type(L, index) == LUA_TSTRING) {
+        copy_text(err->message, sizeof(err->message), lua_tostring(L, index));
+        return true;
+    }
     lua_pushvalue(L, index);
     lua_pushcfunction(L, describe_upvalue);
     lua_insert(L, -2); /* fn value */

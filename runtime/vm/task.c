@@ -169,10 +169,13 @@ static void finish(struct task *task, bool ok, const struct err *err)
 
 static void fail(struct task *task)
 {
+    struct vm *vm = task->vm;
     struct err err;
 
     vm_error(task->co, lua_gettop(task->co), task->co, &err);
     finish(task, false, &err);
+    if (strcmp(err.code, "OUT_OF_MEMORY") == 0)
+        vm->collect = true; /* what filled it hung on this coroutine until now */
 }
 
 static void fail_with(struct task *task, const struct err *expired)

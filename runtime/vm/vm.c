@@ -29,6 +29,27 @@ static size_t soft_limit(const struct vm *vm)
     return getenv("BUNTIME_GC_STRESS") ? 0 : vm->limit / 4 * 3;
 }
 
+/* Until recover(), code that catches the error can go on if what filled the VM is garbage: each
+ * step of the collector goes round to its end, and there is a little room until it has.
+ */
+static void *deny(struct vm *vm)
+{
+    press(vm);
+    if (vm->denied)
+        return NULL;
+    vm->denied = true;
+    if (vm->L)
+        vm->stepmul = lua_gc(vm->L, LUA_GCSETSTEPMUL, 0);
+    if (vm->options.denied)
+        vm->options.denied(vm);
+    return NULL;
+}
+
+static size_t limit_now(const struct vm *vm)
+{
+    return vm->denied ? vm->limit + vm->limit / 16 : vm->limit;
+}
+
 /* The watchdog ends something by an allocation that fails. */
 static void *starve(struct vm *vm)
 {
@@ -52,10 +73,8 @@ static void *allocate(void *arg, void *block, size_t old, size_t size)
     if (used > vm->soft && size > old) {
         if (vm->starve)
             return starve(vm);
-        if (vm->enforced && used > vm->limit) {
-            vm->denied = true;
-            return NULL;
-        }
+        if (vm->enforced && used > limit_now(vm))
+            return deny(vm);
         press(vm);
     }
     moved = block ? mi_realloc(block, size) : mi_malloc(size);
@@ -85,7 +104,9 @@ static void recover(struct vm *vm)
 {
     const bool enforced = vm_relax(vm);
 
-    vm->denied = false;
+    if (vm->denied)
+        lua_gc(vm->L, LUA_GCSETSTEPMUL, vm->stepmul);
+    vm->denied = vm->collect = false;
     if (lua_cpcall(vm->L, collect, NULL) != 0)
         lua_pop(vm->L, 1);
     vm_restore(vm, enforced);
@@ -93,7 +114,7 @@ static void recover(struct vm *vm)
 
 void vm_enter(struct vm *vm, struct vm_entry *entry)
 {
-    if (vm->denied && vm->L)
+    if ((vm->denied || vm->collect) && vm->L)
         recover(vm);
     *entry = (struct vm_entry){.vm = vm, .enforced = vm->enforced};
     vm->enforced = true;
@@ -265,6 +286,11 @@ const char *vm_root(const struct vm *vm)
 size_t vm_memory(const struct vm *vm)
 {
     return vm->used;
+}
+
+size_t vm_memory_limit(const struct vm *vm)
+{
+    return vm->limit;
 }
 
 static int collect_garbage(lua_State *L, void *arg)

@@ -45,6 +45,10 @@ struct vm_options {
     int (*open)(lua_State *L);
     /* Where an error goes that nobody waits for (timers, spawned tasks). */
     void (*report)(struct vm *vm, const struct err *err);
+    /* The budget was hit: called from inside an allocation, once until the VM has been collected.
+     * May do no more than remember it; may be NULL.
+     */
+    void (*denied)(struct vm *vm);
 };
 
 struct vm *vm_new(const struct vm_options *options, struct err *err);
@@ -57,7 +61,8 @@ void *vm_host(struct vm *vm);
 const char *vm_name(const struct vm *vm);
 const char *vm_root(const struct vm *vm);
 size_t vm_memory(const struct vm *vm); /* bytes in use now */
-void vm_collect(struct vm *vm);        /* a full collection */
+size_t vm_memory_limit(const struct vm *vm);
+void vm_collect(struct vm *vm); /* a full collection */
 void vm_report(struct vm *vm, const struct err *err);
 
 /* Between these, allocations of the VM are not held to its budget: for C code that only pushes a

@@ -17,6 +17,8 @@ struct vm {
     bool enforced;            /* Lua is running: over the limit an allocation fails */
     bool starve;              /* the next allocation fails; needs soft = 0 */
     bool denied;              /* an allocation was refused: collect before Lua runs again */
+    bool collect;             /* the same, without that */
+    int stepmul;              /* the collector's, while denied */
     bool closing;
     struct watchdog *watchdog; /* or NULL */
     lua_State *L;
