@@ -8,6 +8,7 @@ struct invocation {
     struct settings *settings;
     char **words; /* NULL-terminated */
     int count;
+    const char *mode; /* `new --mode`, or NULL */
 };
 
 /* Each returns the exit code. */

@@ -26,7 +26,8 @@ static const struct command commands[] = {
     {"test", "test [DIR…] [flags]", "run the plugins' *_spec.lua", command_test},
     {"run", "run DIR METHOD PATH [-d BODY] [-H 'K: V'] [flags]",
      "answer one request in process, without a port", command_run},
-    {"new", "new NAME [flags]", "write a plugin to start from", command_new},
+    {"new", "new NAME [--mode persistent|spa] [flags]", "write a plugin to start from",
+     command_new},
     {"health", "health [flags]", "ask the running server whether it is ready", command_health},
     {"version", "version", "print the version", command_version},
     {"help", "help", "print this", command_help},
@@ -106,6 +107,24 @@ static void print_problems(const struct problems *problems)
     }
 }
 
+/* Takes `--mode X` or `--mode=X`, which is `new`'s own, out of the words; NULL: not given. */
+static const char *take_mode(char **words)
+{
+    const char *mode = NULL;
+    char **to = words;
+
+    for (; *words; words++) {
+        if (strcmp(*words, "--mode") == 0 && words[1])
+            mode = *++words;
+        else if (strncmp(*words, "--mode=", 7) == 0)
+            mode = *words + 7;
+        else
+            *to++ = *words;
+    }
+    *to = NULL;
+    return mode;
+}
+
 static int run(const struct command *command, char **words)
 {
     struct settings settings = {0};
@@ -114,6 +133,8 @@ static int run(const struct command *command, char **words)
     int code = 2;
     size_t count = 0;
 
+    if (command->run == command_new)
+        in.mode = take_mode(words);
     while (words[count])
         count++;
     in.words = mem_alloc((count + 1) * sizeof(*in.words));

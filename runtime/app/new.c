@@ -59,6 +59,35 @@ static const char *short_name(const char *name)
     return slash ? slash + 1 : name;
 }
 
+static const struct template_file spa[] = {
+    {"manifest.yaml", "name: {name}\nversion: 0.1.0\nbase: /{short}\nentrypoint: index.html\n"},
+    {"index.html", "<!doctype html>\n"
+                   "<html lang=\"en\">\n"
+                   "  <head>\n"
+                   "    <meta charset=\"utf-8\">\n"
+                   "    <title>{short}</title>\n"
+                   "  </head>\n"
+                   "  <body>\n"
+                   "    <h1>{short}</h1>\n"
+                   "  </body>\n"
+                   "</html>\n"},
+    {NULL, NULL},
+};
+
+static const struct {
+    const char *name;
+    const struct template_file *files;
+} modes[] = {{"persistent", persistent}, {"spa", spa}};
+
+static const struct template_file *files_of(const char *mode)
+{
+    for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+        if (!mode || strcmp(modes[i].name, mode) == 0)
+            return modes[i].files;
+    }
+    return NULL;
+}
+
 /* What the manifest would be refused for. */
 static const char *const reserved_names[] = {"loaded", "reload", "upload", NULL};
 static const char *const reserved_bases[] = {"api", "health", NULL};
@@ -165,15 +194,15 @@ static int make_folder(const char *root, const char *name, char **dir)
     return mkdir(*dir, 0777) == 0 ? 0 : complain("cannot make", *dir);
 }
 
-static int create(const char *root, const char *name)
+static int create(const char *root, const char *name, const struct template_file *file)
 {
     char *dir = NULL;
     int code = make_folder(root, name, &dir);
 
-    for (const struct template_file *file = persistent; !code && file->name; file++)
+    for (; !code && file->name; file++)
         code = write_file(dir, file, name);
     if (!code)
-        printf("%s written; try:\n  buntime test %s\n"
+        printf("%s written; try:\n  buntime check %s\n"
                "  curl -X POST localhost:8000/api/plugins/reload\n",
                dir, dir);
     free(dir);
@@ -183,9 +212,14 @@ static int create(const char *root, const char *name)
 int command_new(struct invocation *in)
 {
     const char *root = target_dir(in->settings);
+    const struct template_file *files = files_of(in->mode);
 
     if (in->count != 1) {
-        fprintf(stderr, "usage: buntime new NAME\n");
+        fprintf(stderr, "usage: buntime new NAME [--mode persistent|spa]\n");
+        return 2;
+    }
+    if (!files) {
+        fprintf(stderr, "buntime new: mode \"%s\" is none of persistent, spa\n", in->mode);
         return 2;
     }
     if (!is_name(in->words[0])) {
@@ -203,5 +237,5 @@ int command_new(struct invocation *in)
         fprintf(stderr, "buntime new: RUNTIME_PLUGIN_DIRS names no external directory\n");
         return 1;
     }
-    return create(root, in->words[0]);
+    return create(root, in->words[0], files);
 }

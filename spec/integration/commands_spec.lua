@@ -243,9 +243,23 @@ describe("buntime new", function()
     end)
   end)
 
+  it("writes a page, too, and knows no other mode", function()
+    in_folder(function(buntime, dir)
+      local code, out = buntime("new", "notes", "--mode", "spa")
+      assert.equal(0, code, out)
+      assert.matches("entrypoint: index.html", process.read(dir .. "/plugins/notes/manifest.yaml"))
+      assert.matches("<h1>notes</h1>", process.read(dir .. "/plugins/notes/index.html"))
+      code, out = buntime("check")
+      assert.equal(0, code, out)
+      code, out = buntime("new", "other", "--mode=nonsense")
+      assert.equal(2, code)
+      assert.matches('mode "nonsense" is none of persistent, spa', out, 1, true)
+    end)
+  end)
+
   it("refuses names that are none", function()
     in_folder(function(buntime, dir)
-      for _, name in ipairs({ "../x", "a/b", "@/x", "", ".hidden" }) do
+      for _, name in ipairs({ "../x", "a/b", "@/x", "", ".hidden", "reload", "api" }) do
         local code, out = buntime("new", name)
         assert.not_equal(0, code, name .. ": " .. out)
       end
