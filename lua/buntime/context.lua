@@ -178,6 +178,36 @@ function Context:sse(fn, options)
   return res
 end
 
+--- @class buntime.FileOptions
+--- @field type? string Its content type; else that of its name.
+--- @field download? string The name under which a browser saves it.
+--- @field headers? table
+
+--- Answers with a file of the plugin's folder or its data folder, with ETag and ranges; 404 when there is
+--- none, or when the path leaves the folder or has a part that begins with a dot.
+---
+---     return c:file("public/" .. c.req:param("*"))
+--- @param path string Relative to either folder.
+--- @param options? buntime.FileOptions
+--- @return buntime.Response
+function Context:file(path, options)
+  if type(path) ~= "string" then
+    misuse(self, "file", "path must be a string, got %s", type(path))
+  end
+  options = options or {}
+  local source = require("buntime.wait")(require("buntime.core.file").open)(path)
+  if not source then
+    return self:not_found()
+  end
+  local res = make(self, "file", options.type, nil, 200, options.headers)
+  if options.download then
+    local name = options.download:gsub('[%c"\\]', "_")
+    res.headers["content-disposition"] = ('attachment; filename="%s"'):format(name)
+  end
+  res.source = source
+  return res
+end
+
 --- @param location string
 --- @param status? integer 302 unless told.
 --- @return buntime.Response

@@ -12,7 +12,9 @@
 #include "bind/call.h"
 #include "bind/stream.h"
 #include "conf/manifest.h"
+#include "data/files.h"
 #include "http/exchange.h"
+#include "http/static.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
@@ -34,6 +36,7 @@ struct run {
     struct instance *in; /* whose code works for it; counted */
     struct task *task;   /* NULL once it is done or was given up on */
     struct bind_request *request;
+    struct static_look *look; /* a file is being looked for */
     enum entry entry;
     enum outcome outcome;
     bool stepping, response_done;
@@ -132,6 +135,8 @@ static void client_gone(struct exchange *x, void *owner)
 
     (void)x;
     run->x = NULL;
+    if (run->look)
+        static_look_cancel(run->look);
     abandon_task(run, "the client is gone");
     end_run(run);
 }
@@ -467,6 +472,43 @@ static enum outcome root_routes(struct run *run)
     return call(run, in, ENTRY_ROUTES, 0, false);
 }
 
+static void looked(bool answered, void *arg)
+{
+    struct run *run = arg;
+
+    run->look = NULL;
+    run->outcome = answered ? ANSWERED : NEXT;
+    step(run);
+}
+
+static const struct instance *static_app(struct run *run)
+{
+    const struct instance *in = generation_by_base(run->generation, exchange_path(run->x));
+
+    if (!in || !in->manifest->entrypoint_is_html)
+        in = run->generation->root;
+    return in && in->manifest->entrypoint_is_html ? in : NULL;
+}
+
+/* Plugins whose `entrypoint` is a page: their folder, without any Lua. */
+static enum outcome plugin_apps(struct run *run)
+{
+    static const struct file_opener opener = {files_root, files_open};
+    const struct instance *in = static_app(run);
+    struct static_site site = {.opener = &opener};
+    bool answered;
+
+    if (!in)
+        return NEXT;
+    site.dir = in->manifest->dir;
+    site.entry = in->manifest->entrypoint;
+    site.base = in == run->generation->root ? "" : in->manifest->base;
+    run->look = static_look_start(run->server->loop, &site, run->x, looked, run, &answered);
+    if (run->look)
+        return WAIT;
+    return answered ? ANSWERED : NEXT;
+}
+
 /* A critical plugin that is not loaded answers 503 at its base, not 404. */
 static bool is_missing_critical(struct run *run)
 {
@@ -535,12 +577,13 @@ static const struct stage stages[] = {
     {"server.fetch", server_fetch, true},
     {"routes", plugin_routes, true},
     {"root", root_routes, true},
+    {"apps", plugin_apps, true},
     {"not found", not_found, false},
     {"onResponse", response_hooks, true},
     {"send", send, false},
 };
 
-enum { STAGE_RESPONSE_HOOKS = 8, STAGE_SEND = 9 };
+enum { STAGE_RESPONSE_HOOKS = 9, STAGE_SEND = 10 };
 
 static void advance(struct run *run)
 {

@@ -10,6 +10,7 @@
 static const luaL_Reg modules[] = {
     {"buntime.core.auth", bind_auth_open},
     {"buntime.core.fetch", bind_fetch_open},
+    {"buntime.core.file", bind_file_open},
     {"buntime.core.fs", bind_fs_open},
     {"buntime.core.crypto", bind_crypto_open},
     {"buntime.core.json", bind_json_open},

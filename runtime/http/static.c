@@ -1,0 +1,349 @@
+#include "http/static.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "base/mem.h"
+#include "ev/loop.h"
+#include "http/exchange.h"
+
+enum { PAGE_MAX = 4 * 1024 * 1024 };
+
+struct static_look {
+    struct job job; /* first: look() and looked() cast back */
+    struct loop *loop;
+    const struct file_opener *opener;
+    struct exchange *x; /* NULL once cancelled */
+    void (*done)(bool answered, void *arg);
+    void *arg;
+    char *dir, *path, *page, *base;
+    bool br, gzip, fallback;
+
+    bool found, is_page;
+    struct static_file file;
+};
+
+static int hex(char c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    c |= 0x20;
+    return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
+/* The path with its escapes resolved; NULL when that would make a slash or a NUL. */
+static char *unescape(struct str path)
+{
+    char *out = mem_alloc(path.len + 1), *to = out;
+
+    for (size_t i = 0; i < path.len; i++) {
+        char c = path.at[i];
+        if (c == '%' && i + 2 < path.len && hex(path.at[i + 1]) >= 0 && hex(path.at[i + 2]) >= 0) {
+            c = (char)(hex(path.at[i + 1]) * 16 + hex(path.at[i + 2]));
+            i += 2;
+            if (c == '/' || c == '\0') {
+                free(out);
+                return NULL;
+            }
+        }
+        *to++ = c;
+    }
+    *to = '\0';
+    return out;
+}
+
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+/* Beside the page lie the plugin's own files. */
+static bool is_private(const char *path)
+{
+    const char *name = last_part(path), *dot = strrchr(name, '.');
+
+    return (dot && strcasecmp(dot, ".lua") == 0) || strcasecmp(name, "manifest.yaml") == 0 ||
+           strcasecmp(name, "manifest.yml") == 0;
+}
+
+/* --- on the thread pool --- */
+
+static bool find_encoded(struct static_look *look, const char *suffix, const char *encoding)
+{
+    const size_t len = strlen(look->path);
+    char *path = mem_alloc(len + strlen(suffix) + 1);
+    bool found;
+
+    memcpy(path, look->path, len);
+    strcpy(path + len, suffix);
+    found = static_file_find(look->opener, look->dir, path, 0, &look->file);
+    free(path);
+    if (found)
+        look->file.encoding = encoding;
+    return found;
+}
+
+/* A sibling counts only beside the file itself. */
+static bool find_file(struct static_look *look)
+{
+    struct static_file plain;
+
+    if (!static_file_find(look->opener, look->dir, look->path, 0, &plain))
+        return false;
+    if ((look->br && find_encoded(look, ".br", "br")) ||
+        (look->gzip && find_encoded(look, ".gz", "gzip")))
+        static_file_fini(&plain);
+    else
+        look->file = plain;
+    return true;
+}
+
+static void look(struct job *job)
+{
+    struct static_look *l = (struct static_look *)job;
+
+    l->is_page = strcmp(l->path, l->page) == 0;
+    if (!l->is_page && !is_private(l->path) && (l->found = find_file(l)))
+        return;
+    if (!l->is_page && !l->fallback)
+        return;
+    l->is_page = true;
+    l->found = static_file_find(l->opener, l->dir, l->page, PAGE_MAX, &l->file);
+}
+
+/* --- the page --- */
+
+static void add_escaped(struct buf *out, const char *text)
+{
+    for (; *text; text++) {
+        if (*text == '&')
+            buf_puts(out, "&amp;");
+        else if (*text == '"')
+            buf_puts(out, "&quot;");
+        else if (*text == '<')
+            buf_puts(out, "&lt;");
+        else
+            buf_putc(out, *text);
+    }
+}
+
+/* Where <head …> ends; 0 when there is none. */
+static size_t after_head(const struct buf *page)
+{
+    for (size_t i = 0; i + 6 <= page->len; i++) {
+        const char *at = page->data + i;
+        const char *end;
+        if (strncasecmp(at, "<head", 5) != 0 || !strchr(" \t\r\n/>", at[5]))
+            continue;
+        end = memchr(at, '>', page->len - i);
+        return end ? (size_t)(end - page->data) + 1 : 0;
+    }
+    return 0;
+}
+
+/* Relative addresses in the page then mean the plugin's, on whatever path it is shown. */
+static void inject_base(struct static_look *l)
+{
+    struct static_file *file = &l->file;
+    const size_t at = file->fd < 0 ? after_head(&file->bytes) : 0;
+    struct buf out = {0};
+
+    if (at == 0)
+        return;
+    buf_add(&out, file->bytes.data, at);
+    buf_puts(&out, "<base href=\"");
+    add_escaped(&out, l->base);
+    buf_puts(&out, "/\">");
+    buf_add(&out, file->bytes.data + at, file->bytes.len - at);
+    buf_fini(&file->bytes);
+    file->bytes = out;
+    file->size = out.len;
+}
+
+/* The page differs by its base, so its tag must. */
+static void tag_page(struct static_look *l)
+{
+    const size_t end = strlen(l->file.etag) - 1;
+    uint32_t hash = 2166136261;
+
+    for (const char *c = l->base; *c; c++)
+        hash = (hash ^ (unsigned char)*c) * 16777619;
+    snprintf(l->file.etag + end, sizeof(l->file.etag) - end, "-%08x\"", hash);
+}
+
+static void respond(struct static_look *l)
+{
+    exchange_respond(l->x, 200);
+    exchange_res_add_header(l->x, STR("x-base"), *l->base ? str_of(l->base) : STR("/"));
+    exchange_res_add_header(l->x, STR("x-content-type-options"), STR("nosniff"));
+    if (l->is_page) {
+        inject_base(l);
+        tag_page(l);
+        exchange_res_add_header(l->x, STR("cache-control"), STR("no-cache"));
+        exchange_res_add_header(l->x, STR("content-type"), STR("text/html; charset=utf-8"));
+    } else {
+        exchange_res_add_header(l->x, STR("vary"), STR("accept-encoding"));
+    }
+    static_file_respond(l->loop, l->x, &l->file, l->path);
+}
+
+static void free_look(struct static_look *l)
+{
+    free(l->dir);
+    free(l->path);
+    free(l->page);
+    free(l->base);
+    free(l);
+}
+
+static void looked(struct job *job)
+{
+    struct static_look *l = (struct static_look *)job;
+    void (*done)(bool answered, void *arg) = l->x ? l->done : NULL;
+    void *arg = l->arg;
+    const bool found = l->found;
+
+    if (l->x && found)
+        respond(l);
+    else if (found)
+        static_file_fini(&l->file);
+    free_look(l);
+    if (done)
+        done(found, arg);
+}
+
+/* --- the request --- */
+
+/* Whether the header lists `token` with a weight that is not 0. */
+static bool accepts(const struct exchange *x, struct str header, const char *token)
+{
+    struct str list = exchange_header(x, header);
+    const size_t len = strlen(token);
+
+    for (size_t i = 0; list.at && i + len <= list.len; i++) {
+        const char *at = list.at + i, *end = list.at + list.len, *q = at + len;
+        if (strncasecmp(at, token, len) != 0 || (i > 0 && !strchr(", \t", at[-1])))
+            continue;
+        while (q < end && *q == ' ')
+            q++;
+        if (q == end || *q == ',')
+            return true;
+        if (*q != ';')
+            continue;
+        for (q++; q < end && (*q == ' ' || *q == 'q' || *q == '=' || *q == '0' || *q == '.');)
+            q++;
+        return q < end && *q != ',';
+    }
+    return false;
+}
+
+static bool refuse_method(struct exchange *x)
+{
+    const struct str method = exchange_method(x);
+
+    if (str_equal(method, STR("GET")) || str_equal(method, STR("HEAD")))
+        return false;
+    exchange_respond_error(x, 405, "METHOD_NOT_ALLOWED", "Only GET and HEAD are answered here",
+                           NULL);
+    exchange_res_add_header(x, STR("allow"), STR("GET, HEAD"));
+    return true;
+}
+
+static bool redirect_bare(struct exchange *x, const char *base)
+{
+    const struct str query = exchange_query(x);
+    struct buf location = {0};
+
+    if (!*base || !str_equal(exchange_path(x), str_of(base)))
+        return false;
+    buf_printf(&location, "%s/", base);
+    if (query.at) {
+        buf_putc(&location, '?');
+        buf_add_str(&location, query);
+    }
+    exchange_respond(x, 308);
+    exchange_res_add_header(x, STR("location"), buf_str(&location));
+    buf_fini(&location);
+    return true;
+}
+
+static char *join(const char *a, struct str b)
+{
+    struct buf out = {0};
+
+    buf_puts(&out, a);
+    buf_add_str(&out, b);
+    return out.data;
+}
+
+/* The page's folder and its name in there. */
+static void split_entry(struct static_look *l, const struct static_site *site)
+{
+    const char *name = last_part(site->entry);
+    char *dir = join(site->dir, STR("/"));
+
+    l->dir = join(dir, (struct str){site->entry, (size_t)(name - site->entry)});
+    l->page = mem_copy(name);
+    free(dir);
+}
+
+/* What is asked for, below the folder; NULL when no file can have that name. */
+static char *wanted(const struct exchange *x, const struct static_site *site, const char *page)
+{
+    struct str path = exchange_path(x);
+    const size_t strip = strlen(site->base) + 1;
+    char *name, *folder;
+
+    path.at += path.len < strip ? path.len : strip;
+    path.len -= path.len < strip ? path.len : strip;
+    name = unescape(path);
+    if (!name || (*name && name[strlen(name) - 1] != '/'))
+        return name;
+    folder = join(name, *name ? STR("index.html") : str_of(page));
+    free(name);
+    return folder;
+}
+
+struct static_look *static_look_start(struct loop *loop,
+                                      const struct static_site *site,
+                                      struct exchange *x,
+                                      void (*done)(bool answered, void *arg),
+                                      void *arg,
+                                      bool *answered)
+{
+    struct static_look *l;
+    const struct str path = exchange_path(x);
+
+    *answered = refuse_method(x) || redirect_bare(x, site->base);
+    if (*answered)
+        return NULL;
+    l = mem_alloc(sizeof(*l));
+    split_entry(l, site);
+    l->path = wanted(x, site, l->page);
+    l->base = mem_copy(site->base);
+    if (!l->path) {
+        free_look(l);
+        return NULL;
+    }
+    l->job = (struct job){.work = look, .done = looked};
+    l->loop = loop;
+    l->opener = site->opener;
+    l->x = x;
+    l->done = done;
+    l->arg = arg;
+    l->br = accepts(x, STR("accept-encoding"), "br");
+    l->gzip = accepts(x, STR("accept-encoding"), "gzip");
+    l->fallback =
+        (path.len == 0 || !strchr(last_part(l->path), '.') || path.at[path.len - 1] == '/') &&
+        accepts(x, STR("accept"), "text/html");
+    loop_submit(loop, &l->job);
+    return l;
+}
+
+void static_look_cancel(struct static_look *look)
+{
+    look->x = NULL;
+}
