@@ -13,6 +13,7 @@
 #include "base/log.h"
 #include "bind/bind.h"
 #include "conf/manifest.h"
+#include "data/cron_book.h"
 #include "http/exchange.h"
 #include "http/server.h"
 #include "plugin/generation.h"
@@ -250,7 +251,9 @@ bool server_init(struct server *server,
     server->watchdog = watchdog_new(settings->watchdog, box ? &box->record : NULL, err);
     if (!server->watchdog)
         return false;
+    server->cron = cron_book_new();
     options.loop = server->loop;
+    options.cron = server->cron;
     options.watchdog = server->watchdog;
     server->plugins = plugins_new(&options);
     return open_control(server, err);
@@ -262,6 +265,7 @@ void server_fini(struct server *server)
         instance_unref(server->control);
         plugins_free(server->plugins);
     }
+    cron_book_free(server->cron);
     pipeline_free_spares(server);
     watchdog_free(server->watchdog);
     auth_fini(server);

@@ -11,6 +11,7 @@
 
 struct auth;
 struct blackbox;
+struct cron_book;
 struct generation;
 struct http_server;
 struct instance;
@@ -26,6 +27,7 @@ struct server {
     struct watchdog *watchdog;
     struct blackbox *box; /* shared with the supervisor, or NULL */
     struct plugins *plugins;
+    struct cron_book *cron;
     struct http_server *http;
     struct instance *control; /* the control plane's VM */
     uint16_t port;            /* 0 until the listener is up */

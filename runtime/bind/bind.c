@@ -7,11 +7,13 @@
 #include "plugin/instance.h"
 #include "vm/vm.h"
 
+/* clang-format off: one a line, whatever their number */
 static const luaL_Reg modules[] = {
     {"buntime.core.auth", bind_auth_open},
     {"buntime.core.fetch", bind_fetch_open},
     {"buntime.core.file", bind_file_open},
     {"buntime.core.fs", bind_fs_open},
+    {"buntime.core.cron", bind_cron_open},
     {"buntime.core.crypto", bind_crypto_open},
     {"buntime.core.json", bind_json_open},
     {"buntime.core.request", bind_request_open},
@@ -25,6 +27,7 @@ static const luaL_Reg modules[] = {
     {"buntime.core.timer", bind_timer_open},
     {NULL, NULL},
 };
+/* clang-format on */
 
 /* Only the control plane's VM, which is no plugin's. */
 static bool is_control_plane(lua_State *L)

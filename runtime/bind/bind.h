@@ -20,6 +20,7 @@ int bind_file_open(lua_State *L);    /* files as responses */
 int bind_fs_open(lua_State *L);      /* files of the plugin's folders */
 int bind_semver_open(lua_State *L);  /* versions and ranges */
 int bind_service_open(lua_State *L); /* getPlugin and calls between plugins */
+int bind_cron_open(lua_State *L);    /* schedules */
 int bind_crypto_open(lua_State *L);  /* digests, HMAC, encodings, signatures */
 int bind_json_open(lua_State *L);    /* encode, decode, array, null */
 int bind_request_open(lua_State *L); /* the request object */

@@ -5,15 +5,14 @@
  */
 #include <limits.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include <lauxlib.h>
 #include <lua.h>
 
 #include "base/mem.h"
 #include "bind/bind.h"
+#include "bind/caller.h"
 #include "ev/loop.h"
 #include "vm/handle.h"
 #include "vm/task.h"
@@ -143,21 +142,6 @@ static void fire(struct timer *timer)
         vm_report(vm, &err);
 }
 
-/* "plugin.lua:12": where the plugin asked for the timer. */
-static void name_caller(lua_State *L, char *label, size_t size)
-{
-    const char *root = vm_root(vm_of(L)), *file = "?";
-    lua_Debug at = {.currentline = 0};
-
-    if (lua_getstack(L, 1, &at) && lua_getinfo(L, "Sl", &at))
-        file = at.source[0] == '@' ? at.source + 1 : at.short_src;
-    if (root && strncmp(file, root, strlen(root)) == 0 && file[strlen(root)] == '/')
-        file += strlen(root) + 1;
-    if (strlen(file) > size - 12)
-        file += strlen(file) - (size - 12);
-    snprintf(label, size, "%s:%d", file, at.currentline);
-}
-
 static int start(lua_State *L, bool repeat)
 {
     const uint64_t ms = check_seconds(L, 1);
@@ -180,7 +164,7 @@ static int start(lua_State *L, bool repeat)
     t->period = repeat ? ms : 0;
     t->resource.kind = "timer";
     t->resource.close = close_resource;
-    name_caller(L, t->resource.label, sizeof(t->resource.label));
+    caller_name(L, 1, t->resource.label, sizeof(t->resource.label));
     ledger_add(t->vm, &t->resource);
     handle_link(handle, t, &t->handle);
     timer_start(loop, &t->timer, ms);

@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "base/utf8.h"
+#include "bind/cron.h"
 #include "bind/json.h"
 #include "conf/fields.h"
 #include "conf/manifest.h"
@@ -216,6 +217,42 @@ static void set_resources(lua_State *L, const struct vm *vm)
     lua_setfield(L, -2, "resources");
 }
 
+static void push_schedule(lua_State *L, const struct cron_status *status)
+{
+    lua_createtable(L, 0, 11);
+    set_text(L, "name", status->name);
+    set_text(L, "line", status->line);
+    set_text(L, "timezone", status->timezone);
+    set_number(L, "next", status->next);
+    set_flag(L, "running", status->running);
+    set_number(L, "runs", (double)status->runs);
+    set_number(L, "failures", (double)status->failures);
+    set_number(L, "skipped", (double)status->skipped);
+    if (status->has_run) {
+        set_number(L, "last", status->last);
+        set_number(L, "seconds", status->seconds);
+    } else {
+        set_null(L, "last");
+        set_null(L, "seconds");
+    }
+    set_text(L, "error", status->error);
+}
+
+static void set_schedules(lua_State *L, const struct vm *vm)
+{
+    const struct resource *r = vm ? ledger_first(vm) : NULL;
+    struct cron_status status;
+
+    new_list(L);
+    for (; r; r = r->next) {
+        if (!cron_status(r, &status))
+            continue;
+        push_schedule(L, &status);
+        append(L);
+    }
+    lua_setfield(L, -2, "cron");
+}
+
 static size_t memory_limit(const struct plugin *p)
 {
     const struct settings *settings = plugins_settings(p->live->plugins);
@@ -234,6 +271,7 @@ void control_push_plugin(lua_State *L, const struct plugin *p)
     set_number(L, "errors", (double)p->errors);
     set_number(L, "tasks", vm ? tasks_open(vm) : 0);
     set_resources(L, vm);
+    set_schedules(L, vm);
 }
 
 static void set_names(lua_State *L, const char *key, const char *const *names)

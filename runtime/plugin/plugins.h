@@ -17,6 +17,7 @@
 #include "plugin/digest.h"
 #include "plugin/faults.h"
 
+struct cron_book;
 struct env_source;
 struct exchange;
 struct generation;
@@ -79,6 +80,7 @@ struct plugins_options {
     const struct settings *settings;
     const struct env_source *env;
     int (*open)(lua_State *L); /* bind_open */
+    struct cron_book *cron;    /* what is known of schedules; NULL: each VM has its own */
     void *app;
     /* A plugin's error, already kept in its record. */
     void (*on_fault)(void *app,
