@@ -8,11 +8,16 @@ local function raises(message, fn, ...)
   assert.is_truthy(tostring(err):find(message, 1, true), tostring(err))
 end
 
+local function finish(req)
+  assert.is_true(core.finish(req))
+  return core.response_view(req)
+end
+
 --- What the client would get.
 local function sent(res, init)
   local req = testing.new_request("/", init)
   core.respond(req, res)
-  return core.finish(req)
+  return finish(req)
 end
 
 describe("Response.new", function()
@@ -192,7 +197,7 @@ describe("the view that onResponse gets", function()
     table.insert(view.headers.a, "6")
     view.body = "bye"
     core.apply_response(req, view)
-    local res = core.finish(req)
+    local res = finish(req)
     assert.equal(418, res.status)
     assert.equal("bye", res.body)
     res.headers["x-request-id"] = nil
@@ -225,7 +230,7 @@ describe("the view that onResponse gets", function()
       view.body = "other"
       change(view)
       assert.is_false((pcall(core.apply_response, req, view)))
-      local res = core.finish(req)
+      local res = finish(req)
       assert.equal(200, res.status)
       assert.equal("hi", res.body)
       assert.equal("3", res.headers.b)
