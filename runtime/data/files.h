@@ -21,8 +21,8 @@ int files_root(const char *path, bool create, int *fd);
 /* As open(2), below `root`. "" and "." are the root. */
 int files_open(int root, const char *path, int flags, int *fd);
 
-/* Opens the folder that `path` is in, made by `files_root`; `*name` is its last part, borrowed from
- * `path` without the slashes at its end. EBUSY for the root itself.
+/* Opens the folder that `path` is in; `*name` is its last part, borrowed from `path`, without the
+ * slashes at its end. EBUSY for the root itself.
  */
 int files_parent(int root, const char *path, int *fd, struct str *name);
 
