@@ -27,6 +27,7 @@ enum {
     STILL_IDLE_MS = 30000, /* outside of plugin code the loop may wait for a disk */
     QUICK_MS = 5000,       /* who dies sooner is not started again at once for ever */
     QUICK_FREE = 3,
+    DELAY_UP_MS = 25,
     DELAY_MIN_MS = 100,
     DELAY_MAX_MS = 5000,
     CLOSED_GRACE_MS = 20, /* a process that ends closes its descriptors a moment before */
@@ -200,23 +201,32 @@ static void finish(struct supervisor *s, int code)
     s->code = code;
 }
 
-static void plan_restart(struct supervisor *s)
+/* One that came to listen goes on at once, but for a moment when it dies all the time; one that
+ * never does is waited for longer and longer.
+ */
+static uint64_t restart_delay(const struct supervisor *s, bool came_up)
+{
+    const unsigned excess = s->quick > QUICK_FREE ? s->quick - QUICK_FREE - 1 : 0;
+    const uint64_t delay = (uint64_t)DELAY_MIN_MS << (excess < 8 ? excess : 8);
+
+    if (s->quick <= QUICK_FREE)
+        return 0;
+    if (came_up)
+        return DELAY_UP_MS;
+    return delay < DELAY_MAX_MS ? delay : DELAY_MAX_MS;
+}
+
+static void plan_restart(struct supervisor *s, bool came_up)
 {
     const uint64_t now = now_ms();
-    unsigned excess;
     uint64_t delay;
 
     s->quick = now - s->started_ms < QUICK_MS ? s->quick + 1 : 0;
-    if (s->quick <= QUICK_FREE) {
-        s->restart_ms = now;
-        return;
-    }
-    excess = s->quick - QUICK_FREE - 1;
-    delay = (uint64_t)DELAY_MIN_MS << (excess < 8 ? excess : 8);
-    delay = delay < DELAY_MAX_MS ? delay : DELAY_MAX_MS;
-    log_printf(LOG_WARN, "the server process dies again and again: waiting %llu ms",
-               (unsigned long long)delay);
+    delay = restart_delay(s, came_up);
     s->restart_ms = now + delay;
+    if (delay > DELAY_UP_MS)
+        log_printf(LOG_WARN, "the server process does not come to listen: waiting %llu ms",
+                   (unsigned long long)delay);
 }
 
 static void describe_end(int status, char *out, size_t size)
@@ -248,9 +258,10 @@ static void crashed(struct supervisor *s, int status)
 static void child_ended(struct supervisor *s, int status)
 {
     const int state = atomic_load(&s->given.box->state);
+    const bool came_up = state != BOX_STARTING && state != BOX_START_FAILED;
     const bool clean = WIFEXITED(status) && WEXITSTATUS(status) == 0;
 
-    s->was_up = s->was_up || (state != BOX_STARTING && state != BOX_START_FAILED);
+    s->was_up = s->was_up || came_up;
     close(s->lifeline);
     s->lifeline = -1;
     s->child = 0;
@@ -265,7 +276,7 @@ static void child_ended(struct supervisor *s, int status)
             log_printf(LOG_WARN, "the server process was stopped, but not through its supervisor");
         else if (state != BOX_START_FAILED)
             crashed(s, status);
-        plan_restart(s);
+        plan_restart(s, came_up);
     }
 }
 
