@@ -254,6 +254,22 @@ static int take_results(lua_State *L, void *arg)
     return results->count;
 }
 
+/* A coroutine that waits must not be run on, and an error raised on it would end its wait: what may
+ * raise happens on the VM's main state, and is moved over.
+ */
+static bool push_results(lua_State *to, bool waits, struct results *results, struct err *err)
+{
+    lua_State *L = waits ? vm_main(vm_of(to)) : to;
+
+    if (!lua_checkstack(to, results->count + 4))
+        return err_set(err, "TOO_MANY_RESULTS", "a call gave %d results", results->count);
+    if (!vm_protect(L, take_results, results, results->count, err))
+        return false;
+    if (waits)
+        lua_xmove(L, to, results->count);
+    return true;
+}
+
 /* Leaves the call's results on `to`, or the error value; tells which. */
 static bool collect(struct call *call, lua_State *to, bool ok, const struct err *err, int *count)
 {
@@ -273,7 +289,7 @@ static bool collect(struct call *call, lua_State *to, bool ok, const struct err 
     crossed = results.count <= SIMPLE_RESULTS && lua_checkstack(to, SIMPLE_RESULTS + 4) &&
               transfer_scalars(from, results.first, results.count, to);
     vm_restore(vm_of(to), relaxed);
-    crossed = crossed || vm_protect(to, take_results, &results, results.count, &failure);
+    crossed = crossed || push_results(to, call->waiting != NULL, &results, &failure);
     vm_restore(task_vm(call->task), enforced);
     if (crossed)
         return ok;

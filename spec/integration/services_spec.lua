@@ -242,6 +242,34 @@ describe("services", function()
     end)
   end)
 
+  it("refuse it after a wait, too", function()
+    server.with({
+      plugins = {
+        provider = provider([[
+          return {
+            deep = function()
+              buntime.sleep(0.01)
+              local t = {}
+              for _ = 1, 10000 do t = { t } end
+              return t
+            end,
+            co = function() buntime.sleep(0.01) return coroutine.create(print) end,
+          }]]),
+        consumer = consumer([[
+          local ok, deep = pcall(p.deep)
+          local ok2, co = pcall(p.co)
+          buntime.sleep(0.01)
+          return c:json({ ok = ok, deep = deep, ok2 = ok2, co = co })]]),
+      },
+    }, function(s)
+      local got = s:get("/consumer"):json()
+      assert.is_false(got.ok)
+      assert.matches("nested too deeply", got.deep)
+      assert.is_false(got.ok2)
+      assert.matches("a thread cannot cross", got.co)
+    end)
+  end)
+
   it("are there in onInit already, and load before those who need them", function()
     local early = plugin(
       "name: a-first-by-name\nbase: /early\ndependencies: [provider]",
