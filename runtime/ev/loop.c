@@ -189,6 +189,8 @@ void loop_stop(struct loop *loop)
 struct loop *loop_new(struct err *err)
 {
     struct loop *loop = mem_alloc(sizeof(*loop));
+    /* Four threads, libuv's default, are soon taken by slow queries; read before its first job. */
+    setenv("UV_THREADPOOL_SIZE", "16", 0);
     int rc = uv_loop_init(&loop->uv);
     if (rc != 0) {
         free(loop);
