@@ -14,6 +14,7 @@
 #include "bind/bind.h"
 #include "conf/manifest.h"
 #include "data/cron_book.h"
+#include "data/shared.h"
 #include "http/exchange.h"
 #include "http/server.h"
 #include "plugin/generation.h"
@@ -251,8 +252,10 @@ bool server_init(struct server *server,
     server->watchdog = watchdog_new(settings->watchdog, box ? &box->record : NULL, err);
     if (!server->watchdog)
         return false;
+    server->shared = shared_new(server->loop, SHARED_BYTES);
     server->cron = cron_book_new();
     options.loop = server->loop;
+    options.shared = server->shared;
     options.cron = server->cron;
     options.watchdog = server->watchdog;
     server->plugins = plugins_new(&options);
@@ -265,6 +268,7 @@ void server_fini(struct server *server)
         instance_unref(server->control);
         plugins_free(server->plugins);
     }
+    shared_free(server->shared);
     cron_book_free(server->cron);
     pipeline_free_spares(server);
     watchdog_free(server->watchdog);

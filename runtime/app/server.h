@@ -17,6 +17,7 @@ struct http_server;
 struct instance;
 struct plugins;
 struct run;
+struct shared;
 struct watchdog;
 
 struct server {
@@ -27,6 +28,7 @@ struct server {
     struct watchdog *watchdog;
     struct blackbox *box; /* shared with the supervisor, or NULL */
     struct plugins *plugins;
+    struct shared *shared;
     struct cron_book *cron;
     struct http_server *http;
     struct instance *control; /* the control plane's VM */

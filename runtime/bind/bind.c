@@ -7,7 +7,8 @@
 #include "plugin/instance.h"
 #include "vm/vm.h"
 
-/* clang-format off: one a line, whatever their number */
+/* One a line, whatever their number. */
+/* clang-format off */
 static const luaL_Reg modules[] = {
     {"buntime.core.auth", bind_auth_open},
     {"buntime.core.fetch", bind_fetch_open},
@@ -20,6 +21,7 @@ static const luaL_Reg modules[] = {
     {"buntime.core.route", bind_route_open},
     {"buntime.core.semver", bind_semver_open},
     {"buntime.core.service", bind_service_open},
+    {"buntime.core.shared", bind_shared_open},
     {"buntime.core.sqlite", bind_sqlite_open},
     {"buntime.core.stream", bind_stream_open},
     {"buntime.core.sys", bind_sys_open},

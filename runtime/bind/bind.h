@@ -18,6 +18,7 @@ int bind_control_open(lua_State *L); /* plugins and reloads, for the control pla
 int bind_fetch_open(lua_State *L);   /* HTTP requests to other servers */
 int bind_file_open(lua_State *L);    /* files as responses */
 int bind_fs_open(lua_State *L);      /* files of the plugin's folders */
+int bind_shared_open(lua_State *L);  /* the dictionary of the process */
 int bind_semver_open(lua_State *L);  /* versions and ranges */
 int bind_service_open(lua_State *L); /* getPlugin and calls between plugins */
 int bind_cron_open(lua_State *L);    /* schedules */

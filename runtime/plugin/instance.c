@@ -341,6 +341,15 @@ struct ending {
     struct err err;
 };
 
+/* Names what is still open. Watches of buntime.shared are meant to last as long as the VM. */
+static void tell_leaks(struct instance *instance)
+{
+    for (const struct resource *left = ledger_first(instance->vm); left; left = left->next) {
+        if (strcmp(left->kind, "watch") != 0)
+            plugins_leak(instance, left->kind, left->label);
+    }
+}
+
 /* On a turn of its own: nothing of the VM is on the C stack. */
 static void close_down(struct post *post)
 {
@@ -352,8 +361,7 @@ static void close_down(struct post *post)
     if (instance->vm) {
         tasks_cancel_all(instance->vm, "the plugin was unloaded");
         instance_stop_timers(instance);
-        for (const struct resource *left = ledger_first(instance->vm); left; left = left->next)
-            plugins_leak(instance, left->kind, left->label);
+        tell_leaks(instance);
     }
     instance_close(instance);
     done(instance, ending->failed ? &ending->err : NULL, instance->done_arg);

@@ -26,6 +26,7 @@ struct loop;
 struct manifest;
 struct plugins;
 struct settings;
+struct shared;
 struct watchdog;
 
 enum plugin_status {
@@ -80,6 +81,7 @@ struct plugins_options {
     const struct settings *settings;
     const struct env_source *env;
     int (*open)(lua_State *L); /* bind_open */
+    struct shared *shared;     /* the dictionary of the process; NULL: each VM has its own */
     struct cron_book *cron;    /* what is known of schedules; NULL: each VM has its own */
     void *app;
     /* A plugin's error, already kept in its record. */
