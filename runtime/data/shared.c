@@ -281,12 +281,13 @@ static void expire(struct shared *shared)
     const uint64_t now = now_ms();
 
     for (int i = 0; i < EXPIRE_AT_ONCE && shared->heap_len > 0; i++) {
-        struct entry *entry = shared->heap[0];
+        struct entry *entry = shared->heap[0], **at;
         struct table *table;
 
         if (entry->due_ms > now)
             return;
-        remove_at(shared, table, find(shared, entry->hash, key_of(entry), &table));
+        at = find(shared, entry->hash, key_of(entry), &table);
+        remove_at(shared, table, at);
     }
 }
 
