@@ -161,6 +161,8 @@ bool task_cancelled(const struct task *task)
 
 static void finish(struct task *task, bool ok, const struct err *err)
 {
+    if (task->state == WAITING && task->undo)
+        task->undo(task->undo_arg); /* dropped while it waits, or it kept its yield to itself */
     task->state = DONE;
     if (task->done)
         task->done(task, ok, err, task->done_arg);
@@ -204,7 +206,7 @@ static void run(struct task *task, int nargs)
     int rc;
 
     if (nesting >= NESTING_MAX) {
-        fail_text(task, "TOO_DEEP", "services call each other too deeply (100 levels)");
+        fail_text(task, "TOO_DEEP", "tasks and services start each other too deeply (100 levels)");
         return;
     }
     nesting++;
@@ -247,6 +249,14 @@ int task_wait(lua_State *L, void (*undo)(void *arg), void *arg)
         lua_pushboolean(L, 0);
         lua_pushstring(L, task->cancel);
         return 2;
+    }
+    if (task->state == WAITING || !lua_isyieldable(L)) {
+        if (undo)
+            undo(arg);
+        return luaL_error(L, "cannot wait here: %s",
+                          task->state == WAITING
+                              ? "this task waits already"
+                              : "a C function, such as table.sort, is in between");
     }
     task->state = WAITING;
     task->undo = undo;
@@ -294,8 +304,6 @@ static void drop(struct task *task)
 {
     struct err err;
 
-    if (task->state == WAITING && task->undo)
-        task->undo(task->undo_arg);
     err_set(&err, "CANCELLED", "%s", task->cancel ? task->cancel : "cancelled");
     lua_pushstring(task->co, err.message);
     finish(task, false, &err);

@@ -14,6 +14,8 @@
 #include "vm/task.h"
 #include "vm/vm_impl.h"
 
+enum { ROUNDS_MAX = 8 };
+
 /* Above three quarters of its budget a VM collects all the time instead of waiting until garbage
  * has doubled its size: LuaJIT itself never collects because an allocation failed.
  */
@@ -38,11 +40,20 @@ static void *deny(struct vm *vm)
     if (vm->denied)
         return NULL;
     vm->denied = true;
+    vm->rounds = ROUNDS_MAX;
     if (vm->L)
         vm->stepmul = lua_gc(vm->L, LUA_GCSETSTEPMUL, 0);
     if (vm->options.denied)
         vm->options.denied(vm);
     return NULL;
+}
+
+/* Whole rounds are slow: where they do not help, the collector works in steps again. */
+static void press_denied(struct vm *vm)
+{
+    if (vm->denied && vm->rounds > 0 && --vm->rounds == 0)
+        lua_gc(vm->L, LUA_GCSETSTEPMUL, vm->stepmul);
+    press(vm);
 }
 
 static size_t limit_now(const struct vm *vm)
@@ -75,7 +86,7 @@ static void *allocate(void *arg, void *block, size_t old, size_t size)
             return starve(vm);
         if (vm->enforced && used > limit_now(vm))
             return deny(vm);
-        press(vm);
+        press_denied(vm);
     }
     moved = block ? mi_realloc(block, size) : mi_malloc(size);
     if (moved)

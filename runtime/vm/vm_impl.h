@@ -18,6 +18,7 @@ struct vm {
     bool starve;              /* the next allocation fails; needs soft = 0 */
     bool denied;              /* an allocation was refused: collect before Lua runs again */
     bool collect;             /* the same, without that */
+    unsigned rounds;          /* of the collector that are still to be whole ones, while denied */
     int stepmul;              /* the collector's, while denied */
     bool closing;
     struct watchdog *watchdog; /* or NULL */
