@@ -99,6 +99,7 @@ struct bind_request *bind_request_push(lua_State *L, struct exchange *x, size_t 
     slot->x = x;
     slot->strip = strip;
     slot->param_count = 0;
+    slot->memory = NULL;
     *ref = (struct request_ref){
         .magic = &magic, .slot = slot, .generation = slot->generation, .cached = false};
     lua_rawgeti(L, LUA_REGISTRYINDEX, pool->metatable);

@@ -20,6 +20,8 @@
 
 #define TYPE "buntime.timer"
 
+enum { OPEN_MAX = 10000 }; /* resources that a VM may hold when it asks for another timer */
+
 static uint64_t check_seconds(lua_State *L, int arg)
 {
     static const double most = 1e9; /* 31 years, and far from any overflow */
@@ -152,6 +154,9 @@ static int start(lua_State *L, bool repeat)
 
     luaL_checktype(L, 2, LUA_TFUNCTION);
     luaL_argcheck(L, !repeat || ms > 0, 1, "the period must be more than 0 seconds");
+
+    if (ledger_count(vm_of(L)) >= OPEN_MAX)
+        return luaL_error(L, "too many timers: this plugin has %d open", OPEN_MAX);
 
     /* Everything that can raise comes before the allocation. */
     handle = handle_new(L, TYPE); /* seconds fn timer */

@@ -27,9 +27,10 @@ struct bind_request {
     struct route_param *params;
     size_t param_count;
     struct request_pool *pool;
-    struct bind_request *next; /* while it is free */
-    bool held, left;           /* a stream goes on with it; it was closed meanwhile */
-    int error;                 /* in tests: reference of what the stream raised */
+    struct bind_request *next;      /* while it is free */
+    bool held, left;                /* a stream goes on with it; it was closed meanwhile */
+    struct memory_exchange *memory; /* of a request that a test made, else NULL */
+    int error;                      /* in tests: reference of what the stream raised */
 };
 
 /* A value that a response may have as its `source`: a userdata that begins with this. */

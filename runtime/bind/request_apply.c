@@ -12,7 +12,7 @@ struct memory_exchange {
     struct exchange *x;
     struct bind_request *request;
     struct task *waiting; /* for the end of a stream */
-    bool sent;
+    bool begun, sent;
 };
 
 int request_memory_collect(lua_State *L)
@@ -67,10 +67,13 @@ static void stop_waiting(void *arg)
 /* finish(req): sends a memory exchange and waits for the end of its body */
 int request_finish(lua_State *L)
 {
-    struct exchange *x = request_live(L, 1)->x;
-    struct memory_exchange *memory = exchange_owner(x);
+    struct bind_request *slot = request_live(L, 1);
+    struct memory_exchange *memory = slot->memory;
 
-    exchange_send(x);
+    if (!memory || memory->begun || !exchange_has_response(slot->x))
+        return luaL_error(L, "only a response to a request of a test can be finished, once");
+    memory->begun = true;
+    exchange_send(slot->x);
     lua_pushboolean(L, 1);
     if (memory->sent)
         return 1;
@@ -119,6 +122,7 @@ int request_new(lua_State *L)
         return 0;
     exchange_watch(memory->x, NULL, memory);
     memory->request = bind_request_push(L, memory->x, 0); /* .. memory request */
+    memory->request->memory = memory;
     request_push_cache(L, 8 + 1, request_ref(L, 8 + 1));
     lua_pushvalue(L, 8);
     lua_rawseti(L, -2, 1); /* kept as long as the object */

@@ -139,7 +139,8 @@ static void add_value(lua_State *L, int all)
     lua_pop(L, 2);
 }
 
-/* Pushes { name = { values } }, or nil when there are more than `most` pairs. */
+/* Pushes { name = { values } }, or nil when there are more than `most` pairs (negative: no bound).
+ */
 static void push_lists(lua_State *L, struct str rest, lua_Integer most)
 {
     struct str name, value;
@@ -148,11 +149,13 @@ static void push_lists(lua_State *L, struct str rest, lua_Integer most)
     lua_newtable(L);
     all = lua_gettop(L);
     while (url_next_pair(&rest, &name, &value)) {
-        if (most-- == 0) {
+        if (most == 0) {
             lua_pushnil(L);
             lua_replace(L, all);
             return;
         }
+        if (most > 0)
+            most--;
         push_unescaped(L, name, true);
         push_unescaped(L, value, true);
         add_value(L, all);
