@@ -112,6 +112,7 @@ end
 --- What would stop or blind the whole process instead of this VM alone.
 local function close_doors()
   os.exit = refuse("os.exit", "raise an error instead")
+  os.setlocale = refuse("os.setlocale")
   debug.sethook = refuse("debug.sethook")
   for _, name in ipairs({ "on", "off", "flush", "attach" }) do
     jit[name] = refuse("jit." .. name, "see `jit` in the manifest")
