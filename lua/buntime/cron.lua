@@ -8,6 +8,7 @@
 --- that a reload puts in its place goes on with it, and no time is run twice or left out.
 
 local core = require("buntime.core.cron")
+local sys = require("buntime.core.sys")
 
 --- @class buntime.cron
 local M = {}
@@ -115,7 +116,7 @@ function M.next(line, after, timezone)
   if type(line) ~= "string" then
     error(("cron.next: argument 1 (line) must be a string, got %s"):format(type(line)), 2)
   end
-  local at, problem = core.next(line, timezone, after or require("buntime.core.sys").wall())
+  local at, problem = core.next(line, timezone, after or sys.wall())
   if not at then
     return nil, problem, "INVALID_CRON"
   end

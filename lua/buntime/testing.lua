@@ -229,9 +229,10 @@ function M.context(options)
 end
 
 --- Takes the clock into the test's hand, see buntime.testing_clock.
+--- @param at? number What it shows at first, in seconds since 1970; the real time unless told.
 --- @return buntime.TestClock
-function M.clock()
-  return require("buntime.testing_clock").new()
+function M.clock(at)
+  return require("buntime.testing_clock").new(at)
 end
 
 return M

@@ -5,13 +5,17 @@
 ---     clock:advance(60)   -- expire() has run
 ---     clock:restore()
 ---
---- While there is a clock, `timer.after` and `timer.every` of `buntime.timer` and `buntime.sleep` are its
---- own. Code that kept one of these functions in a local before `testing.clock()` keeps the real one, so
+--- While there is a clock, `timer.after` and `timer.every` of `buntime.timer`, `cron.schedule` and
+--- `buntime.sleep` are its own, `os.time()` is its time, and caches and tokens expire by it.
+---
+--- Code that kept one of these functions in a local before `testing.clock()` keeps the real one, so
 --- make the clock first, or write `timer.after(…)`. A sleep inside `clock:run(fn)` waits for `advance`;
 --- inside `routes:request` it moves the clock by itself, so that a request that sleeps can be tested at once;
 --- anywhere else likewise.
 
 local buntime = require("buntime")
+local cron = require("buntime.cron")
+local sys = require("buntime.core.sys")
 local timers = require("buntime.timer")
 
 local M = {}
@@ -22,6 +26,7 @@ local sleepers = setmetatable({}, { __mode = "k" })
 
 --- @class buntime.TestClock
 --- @field now number Seconds since the clock was made.
+--- @field private _started number What it showed then, in seconds since 1970.
 --- @field private _queue table[]
 --- @field private _made integer
 --- @field private _saved table
@@ -130,6 +135,12 @@ function Clock:run(fn, ...)
   M.step(co, ...)
 end
 
+--- What the clock shows, in seconds since 1970.
+--- @return number
+function Clock:time()
+  return self._started + self.now
+end
+
 --- How many timers and sleeps are still to come.
 --- @return integer
 function Clock:pending()
@@ -153,6 +164,17 @@ local function install(clock)
     check("buntime.sleep", seconds)
     sleep(clock, seconds)
   end)
+  rawset(cron, "schedule", require("buntime.testing_cron")(clock))
+  local real_time = clock._saved.time
+  rawset(os, "time", function(date)
+    return date and real_time(date) or math.floor(clock:time())
+  end)
+  rawset(sys, "now", function()
+    return clock:time()
+  end)
+  rawset(sys, "wall", function()
+    return clock:time()
+  end)
 end
 
 --- Gives real time back. What was still to come is dropped.
@@ -163,15 +185,21 @@ function Clock:restore()
   current = nil
   self._queue = {}
   timers.after, timers.every, buntime.sleep = self._saved.after, self._saved.every, self._saved.sleep
+  cron.schedule, sys.now, sys.wall = self._saved.schedule, self._saved.now, self._saved.wall
+  rawset(os, "time", self._saved.time)
 end
 
+--- @param at? number
 --- @return buntime.TestClock
-function M.new()
+function M.new(at)
   if current then
     error("testing.clock: there is a clock already (end the test that made it with clock:restore())", 3)
   end
   local saved = { after = timers.after, every = timers.every, sleep = buntime.sleep }
-  current = setmetatable({ now = 0, _queue = {}, _made = 0, _saved = saved }, Clock)
+  saved.schedule, saved.now, saved.wall = cron.schedule, sys.now, sys.wall
+  saved.time = os.time
+  local started = at or sys.wall()
+  current = setmetatable({ now = 0, _started = started, _queue = {}, _made = 0, _saved = saved }, Clock)
   install(current)
   return current
 end
