@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/error_page.h"
 #include "app/server.h"
 #include "base/glob.h"
 #include "base/log.h"
@@ -182,7 +183,12 @@ static void respond_failure(struct run *run, const struct err *err)
     memcpy(traceback, err->traceback, sizeof(traceback));
     log_mask(message);
     log_mask(traceback);
-    exchange_respond_error(run->x, failure->status, failure->code, message, traceback);
+    if (error_page_wanted(run->x))
+        error_page_respond(run->x, &(struct error_page){failure->status, failure->code, message,
+                                                        traceback, run->in ? run->in->name : "",
+                                                        err->file, err->line});
+    else
+        exchange_respond_error(run->x, failure->status, failure->code, message, traceback);
 }
 
 /* --- calling plugins --- */
