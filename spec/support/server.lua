@@ -362,7 +362,7 @@ function Server:pid()
   local pid
   for _, line in ipairs(self:log_lines()) do
     if (line.msg or line.raw):find("listening", 1, true) then
-      pid = tonumber(line.pid or line.raw:match("pid=(%d+)")) or pid
+      pid = tonumber(line.pid or (line.raw or ""):match("pid=(%d+)")) or pid
     end
   end
   return pid or self.process.pid
