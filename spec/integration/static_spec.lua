@@ -9,7 +9,8 @@ return function()
   local routes = Router.new()
   routes:get("/f/*", function(c) return c:file("public/" .. c.req:param("*")) end)
   routes:get("/download", function(c)
-    return c:file("public/a.txt", { type = "text/x-own", download = 'a"b.txt', headers = { ["X-Own"] = "1" } })
+    local headers = { ["X-Own"] = "1" }
+    return c:file("public/a.txt", { type = "text/x-own", download = 'a"b.txt', headers = headers })
   end)
   routes:get("/data", function(c) return c:file(c.req:query("path")) end)
   return { routes = routes }
@@ -206,7 +207,8 @@ describe("files", function()
   end)
 
   it("do not show what lies beside the page", function()
-    for _, path in ipairs({ "manifest.yaml", "secret.lua", ".env", "%2e%2e/outside/manifest.yaml", "a%2fb" }) do
+    local paths = { "manifest.yaml", "secret.lua", ".env", "%2e%2e/outside/manifest.yaml", "a%2fb" }
+    for _, path in ipairs(paths) do
       assert.equal(404, get("/site/" .. path).status, path)
     end
   end)
