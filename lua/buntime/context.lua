@@ -378,7 +378,8 @@ function M.settle(c, fn, value, more)
     res = convert(c, fn, value, more)
   end
   local status = res.status
-  if type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0 then
+  local wrong = type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0
+  if wrong and not (status == 101 and res.source) then
     local problem = "answered with status %s (an integer from 200 to 599 was expected)"
     refuse(c, fn, problem:format(tostring(status)))
   end

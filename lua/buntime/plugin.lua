@@ -136,6 +136,9 @@ local function routes_entry(impl)
   if middleware then
     routes:surround(type(middleware) == "function" and { middleware } or middleware)
   end
+  if impl.websocket then
+    routes:sockets(impl.websocket)
+  end
   local handle, respond = routes.handle, request.respond
   return function(req) -- as answering() has it, with one call less on the way of every request
     local response = handle(routes, req)

@@ -17,6 +17,7 @@ local compose = require("buntime.compose")
 local context = require("buntime.context")
 local response = require("buntime.response")
 local overlap = require("buntime.overlap")
+local websocket = require("buntime.websocket")
 require("buntime.request") -- what c.req can do
 
 local find, allow, depth, rewind = core.find, core.allow, core.depth, core.rewind
@@ -29,6 +30,7 @@ local new_context, settle = context.new, context.settle
 --- @field private _parents table<buntime.Router, boolean>
 --- @field private _around? buntime.Middleware[]
 --- @field private _plan? table
+--- @field private _sockets? buntime.WebSocketHandlers
 --- @field private _not_found? buntime.Handler
 --- @field private _on_error? fun(err: any, c: buntime.Context, traceback: string): any
 local Router = {}
@@ -212,15 +214,35 @@ end
 
 --- Adds a WebSocket. A request that asks for none is answered 426.
 --- @param path string
---- @param handlers? table Those of the plugin's `websocket` field when absent.
---- @param options? table
+--- @param handlers? buntime.WebSocketHandlers Those of the plugin's `websocket` field when absent.
+--- @param options? buntime.WebSocketOptions
 --- @return buntime.Router self
 function Router:ws(path, handlers, options)
   path = check_path("ws", path)
   if handlers ~= nil and type(handlers) ~= "table" then
     misuse("ws", "handlers must be a table, got %s", type(handlers))
+  elseif options ~= nil and type(options) ~= "table" then
+    misuse("ws", "options must be a table, got %s", type(options))
   end
-  return add(self, { kind = "ws", path = path, handlers = handlers, options = options })
+  local problem = handlers and websocket.check_handlers(handlers)
+  local limits, wrong = websocket.limits(options)
+  if problem or wrong then
+    misuse("ws", "%s", problem or wrong)
+  end
+  return add(self, { kind = "ws", path = path, handlers = handlers, limits = limits })
+end
+
+--- The handlers of sockets that have none of their own: a plugin's `websocket` field.
+--- @param handlers buntime.WebSocketHandlers
+--- @return buntime.Router self
+function Router:sockets(handlers)
+  local problem = websocket.check_handlers(handlers)
+  if problem then
+    error("websocket: " .. problem, 0)
+  end
+  self._sockets = handlers
+  touch(self)
+  return self
 end
 
 --- Puts middleware around everything of this router, also what was added before and mounted: a plugin's
@@ -392,16 +414,16 @@ local function plan_route(plan, item, path, level)
   end
 end
 
-local function upgrade_required(c)
-  local res = response.error(426, "UPGRADE_REQUIRED", "this is a WebSocket", c.req.id)
-  res.headers.upgrade = "websocket"
-  return res
-end
-
 local function plan_ws(plan, item, path, level)
-  local index = place(plan, "WS " .. path, path, level, upgrade_required)
-  plan.sockets[#plan.sockets + 1] =
-    { path = path, handlers = item.handlers, options = item.options, index = index }
+  local handlers = item.handlers or plan.router._sockets
+  local function run(c)
+    if not handlers then
+      error(("routes:ws(%q) has no handlers, and the plugin has no `websocket`"):format(item.path), 0)
+    end
+    return settle(c, run, websocket.upgrade(c, handlers, item.limits))
+  end
+  local index = place(plan, "WS " .. path, path, level, run)
+  plan.sockets[#plan.sockets + 1] = { path = path, index = index }
 end
 
 local function not_found_of(handler)
@@ -449,7 +471,7 @@ local function flatten(plan, router, prefix, outer)
 end
 
 local function compile(router)
-  local plan = { tree = core.new(), rest = core.new(), records = {}, sockets = {} }
+  local plan = { router = router, tree = core.new(), rest = core.new(), records = {}, sockets = {} }
   flatten(plan, router, "", nil)
   -- Last, so that a GET route of the same path goes first.
   for _, socket in ipairs(plan.sockets) do

@@ -12,10 +12,12 @@
 #include "bind/bind.h"
 #include "bind/call.h"
 #include "bind/stream.h"
+#include "bind/websocket.h"
 #include "conf/manifest.h"
 #include "data/files.h"
 #include "http/exchange.h"
 #include "http/static.h"
+#include "http/websocket.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
@@ -660,14 +662,18 @@ void pipeline_cut(struct server *server, struct instance *instance)
 {
     cut_where(server, instance);
     bind_streams_cut(instance->vm, "the plugin was replaced and the stream took too long");
+    bind_sockets_close(instance->vm, WEBSOCKET_RESTART, "the plugin was replaced");
 }
 
 void pipeline_end_events(struct server *server)
 {
     const struct generation *g = plugins_generation(server->plugins);
 
-    for (size_t i = 0; g && i < g->len; i++)
-        bind_streams_end_events(g->instances[i]->vm, "the server is shutting down");
+    for (size_t i = 0; g && i < g->len; i++) {
+        struct vm *vm = g->instances[i]->vm;
+        bind_streams_end_events(vm, "the server is shutting down");
+        bind_sockets_close(vm, WEBSOCKET_GOING_AWAY, "the server is shutting down");
+    }
 }
 
 void pipeline_cut_all(struct server *server)

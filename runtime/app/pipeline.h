@@ -20,7 +20,7 @@ void pipeline_cut(struct server *server, struct instance *instance);
 /* The same for every request; at the end of a shutdown. */
 void pipeline_cut_all(struct server *server);
 
-/* Ends event streams, which would go on for ever; at the start of a shutdown. */
+/* Ends event streams and sockets, which would go on for ever; at the start of a shutdown. */
 void pipeline_end_events(struct server *server);
 
 void pipeline_free_spares(struct server *server);

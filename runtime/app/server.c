@@ -12,6 +12,8 @@
 #include "base/buf.h"
 #include "base/log.h"
 #include "bind/bind.h"
+#include "bind/topics.h"
+#include "bind/websocket.h"
 #include "conf/manifest.h"
 #include "data/cron_book.h"
 #include "data/shared.h"
@@ -124,6 +126,12 @@ static void cut(void *app, struct instance *instance)
     pipeline_cut(app, instance);
 }
 
+static void on_drain(void *app, struct instance *instance)
+{
+    (void)app;
+    bind_sockets_drain(instance->vm);
+}
+
 /* --- onServerStart --- */
 
 static void server_started(struct task *task, bool ok, const struct err *err, void *arg)
@@ -144,6 +152,8 @@ static int push_server(lua_State *L, void *arg)
     lua_createtable(L, 0, 2);
     lua_pushinteger(L, server->port);
     lua_setfield(L, -2, "port");
+    bind_push_publish(L);
+    lua_setfield(L, -2, "publish");
     return 1;
 }
 
@@ -233,6 +243,7 @@ bool server_init(struct server *server,
         .on_fault = on_fault,
         .on_notice = on_notice,
         .cut = cut,
+        .on_drain = on_drain,
         .on_swap = on_swap,
         .on_live = on_live,
         .authorize = auth_authorize,
@@ -257,6 +268,7 @@ bool server_init(struct server *server,
     options.loop = server->loop;
     options.shared = server->shared;
     options.cron = server->cron;
+    options.topics = server->topics = topics_new();
     options.watchdog = server->watchdog;
     server->plugins = plugins_new(&options);
     return open_control(server, err);
@@ -270,6 +282,7 @@ void server_fini(struct server *server)
     }
     shared_free(server->shared);
     cron_book_free(server->cron);
+    topics_free(server->topics);
     pipeline_free_spares(server);
     watchdog_free(server->watchdog);
     auth_fini(server);

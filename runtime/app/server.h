@@ -18,6 +18,7 @@ struct instance;
 struct plugins;
 struct run;
 struct shared;
+struct topics;
 struct watchdog;
 
 struct server {
@@ -30,6 +31,7 @@ struct server {
     struct plugins *plugins;
     struct shared *shared;
     struct cron_book *cron;
+    struct topics *topics; /* of sockets */
     struct http_server *http;
     struct instance *control; /* the control plane's VM */
     uint16_t port;            /* 0 until the listener is up */

@@ -27,6 +27,7 @@ static const luaL_Reg modules[] = {
     {"buntime.core.sys", bind_sys_open},
     {"buntime.core.task", bind_task_open},
     {"buntime.core.timer", bind_timer_open},
+    {"buntime.core.websocket", bind_websocket_open},
     {NULL, NULL},
 };
 /* clang-format on */

@@ -341,7 +341,7 @@ static void attach(lua_State *L, int index, struct bind_request *request)
     reference = luaL_ref(L, LUA_REGISTRYINDEX);
     value->used = true;
     s = mem_alloc(sizeof(*s));
-    s->source = (struct exchange_source){SIZE_MAX, start, drop};
+    s->source = (struct exchange_source){.length = SIZE_MAX, .start = start, .drop = drop};
     s->resource.kind = kind;
     s->resource.close = close_resource;
     s->heartbeat.fire = beat;

@@ -157,14 +157,15 @@ static void push_member(lua_State *L, enum response_member member)
     lua_rawget(L, 2);
 }
 
-/* The status of the response at 2; leaves the stack as it was. */
-static unsigned check_status(lua_State *L)
+/* The status of the response at 2; leaves the stack as it was. 101 only with a socket. */
+static unsigned check_status(lua_State *L, bool upgrade)
 {
     lua_Number status;
 
     push_member(L, RESPONSE_STATUS);
     status = lua_tonumber(L, -1);
-    if (lua_type(L, -1) != LUA_TNUMBER || !(status >= 200 && status <= 599) ||
+    if (lua_type(L, -1) != LUA_TNUMBER ||
+        !((status >= 200 && status <= 599) || (upgrade && status == 101)) ||
         status != (lua_Number)(int)status) {
         lua_pushfstring(L, "a response's status must be an integer from 200 to 599, got %s",
                         lua_isnumber(L, -1) ? lua_tostring(L, -1) : luaL_typename(L, -1));
@@ -216,6 +217,16 @@ static void attach_source(lua_State *L)
     source->attach(L, lua_gettop(L), request_live(L, 1));
 }
 
+static bool has_source(lua_State *L)
+{
+    bool has;
+
+    push_member(L, RESPONSE_SOURCE);
+    has = !lua_isnil(L, -1);
+    lua_pop(L, 1);
+    return has;
+}
+
 /* respond(req, response): the answer, so far unsent. Raises, and changes nothing, if something in
  * it would not do.
  */
@@ -227,7 +238,7 @@ int request_respond(lua_State *L)
 
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    status = check_status(L);
+    status = check_status(L, has_source(L));
     push_body(L); /* req res body */
     headers.count = 0;
     if (push_headers(L))
@@ -342,7 +353,7 @@ int request_apply_response(lua_State *L)
 
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    status = check_status(L);
+    status = check_status(L, exchange_status(x) == 101);
     push_body(L); /* req res body */
     headers.count = 0;
     if (push_headers(L)) {

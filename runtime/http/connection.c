@@ -18,6 +18,8 @@ static void on_socket_closed(void *data)
 {
     struct connection *c = data;
     connection_disarm(c);
+    if (c->websocket)
+        websocket_lose_connection(c->websocket);
     h2o_linklist_unlink(&c->link);
     buf_fini(&c->later);
     buf_fini(&c->refusal);
@@ -32,7 +34,9 @@ struct connection *connection_of(h2o_socket_t *socket)
 void connection_close(struct connection *c)
 {
     /* h2o ends a connection, and what request it has, when reading fails */
-    if (c->read && c->state != CONNECTION_OPAQUE)
+    if (c->websocket && c->state == CONNECTION_OPAQUE)
+        websocket_cut(c->websocket);
+    else if (c->read && c->state != CONNECTION_OPAQUE)
         c->read(c->socket, h2o_socket_error_closed);
     else
         h2o_socket_close(c->socket);

@@ -66,6 +66,7 @@ void exchange_res_set_body(struct exchange *x, struct str body);
  */
 struct exchange_source {
     size_t length; /* SIZE_MAX: not known before its end */
+    bool upgrade;  /* no body but another protocol: for status 101, `start` then upgrades */
     void (*start)(struct exchange_source *source, struct exchange *x); /* the head is on its way */
     void (*drop)(struct exchange_source *source);
 };

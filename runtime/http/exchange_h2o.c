@@ -106,6 +106,7 @@ static const char *reason_of(unsigned status)
         unsigned status;
         const char *reason;
     } known[] = {
+        {101, "Switching Protocols"},
         {200, "OK"},
         {201, "Created"},
         {202, "Accepted"},
@@ -132,6 +133,7 @@ static const char *reason_of(unsigned status)
         {415, "Unsupported Media Type"},
         {416, "Range Not Satisfiable"},
         {422, "Unprocessable Content"},
+        {426, "Upgrade Required"},
         {429, "Too Many Requests"},
         {500, "Internal Server Error"},
         {501, "Not Implemented"},
@@ -185,6 +187,15 @@ static bool is_silent(const struct h2o_exchange *hx)
            h2o_memis(method.base, method.len, H2O_STRLIT("HEAD"));
 }
 
+/* h2o writes the head; the exchange ends with it. */
+static void start_upgrade(struct exchange *x)
+{
+    struct exchange_source *source = x->source;
+    x->source = NULL;
+    waiting_end(h2o_of(x));
+    source->start(source, x);
+}
+
 static void send_response(struct exchange *x)
 {
     static h2o_generator_t generator; /* nothing to proceed with: all is given at once */
@@ -195,6 +206,12 @@ static void send_response(struct exchange *x)
     req->res.status = (int)x->status;
     req->res.reason = reason_of(x->status);
     give_headers(x, req);
+    if (x->source && x->source->upgrade && x->status == 101) {
+        start_upgrade(x);
+        return;
+    }
+    if (x->source && x->source->upgrade)
+        exchange_drop_source(x); /* a hook made another answer of it */
     if (x->source && !is_silent(hx)) {
         stream_start(hx);
         return;

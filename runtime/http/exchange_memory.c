@@ -31,6 +31,8 @@ static void tell_sent(struct memory_exchange *m)
 
 static void send_nowhere(struct exchange *x)
 {
+    if (x->source && x->source->upgrade)
+        exchange_drop_source(x);
     if (exchange_bodiless(x)) {
         exchange_drop_source(x);
         x->res_body = (struct str){0};

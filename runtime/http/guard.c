@@ -163,7 +163,10 @@ void guard_read_start(struct connection *c, h2o_socket_cb read)
         connection_disarm(c);
     }
     if (c->state == CONNECTION_OPAQUE) {
-        guard_pass(c->socket, read);
+        if (!c->websocket || !websocket_paused(c->websocket))
+            guard_pass(c->socket, read);
+        else
+            h2o_socket_read_stop(c->socket);
         return;
     }
     guard_pass(c->socket, on_read);

@@ -5,6 +5,7 @@
  * guard.c        puts the scanners in front of h2o's reader
  * exchange_h2o.c exchanges over h2o's requests
  * stream.c       bodies that are made while they are sent
+ * websocket.c    upgraded connections
  * waiting.c      the exchanges whose answer is awaited, and whether their client is still there
  */
 #pragma once
@@ -65,6 +66,7 @@ struct connection {
     struct buf later; /* bytes of pipelined requests, for when the one before is answered */
     size_t later_at;
     struct buf refusal;
+    struct websocket *websocket; /* what it was upgraded to, or NULL */
     uint8_t ip_len;
     char ip[INET6_ADDRSTRLEN];
 };
@@ -105,6 +107,11 @@ bool stream_write(struct exchange *x, struct str bytes, void (*taken)(void *arg)
 void stream_end(struct exchange *x);
 void stream_abort(struct exchange *x);
 void stream_fini(struct h2o_exchange *hx); /* the request goes */
+
+/* websocket.c */
+void websocket_cut(struct websocket *ws); /* at once; its owner is told */
+void websocket_lose_connection(struct websocket *ws);
+bool websocket_paused(const struct websocket *ws);
 
 /* waiting.c */
 void waiting_end(struct h2o_exchange *hx);      /* nobody waits for it any more; no-op if so */

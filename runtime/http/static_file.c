@@ -189,7 +189,8 @@ static void set_body(
         return;
     }
     body = mem_alloc(sizeof(*body));
-    body->source = (struct exchange_source){(size_t)(end - from), start, drop};
+    body->source =
+        (struct exchange_source){.length = (size_t)(end - from), .start = start, .drop = drop};
     body->job = (struct job){.work = read_piece, .done = piece_read};
     body->loop = loop;
     body->fd = file->fd;

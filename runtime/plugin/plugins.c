@@ -330,6 +330,8 @@ static void start_drain(struct plugins *plugins, struct instance *instance)
     timer_start(plugins_loop(plugins), &drain->timer, plugins_settings(plugins)->drain_timeout);
     drain->next = plugins->drains;
     plugins->drains = drain;
+    if (plugins->options.on_drain)
+        plugins->options.on_drain(plugins->options.app, instance);
 }
 
 size_t plugins_closing(const struct plugins *plugins)

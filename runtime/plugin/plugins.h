@@ -27,6 +27,7 @@ struct manifest;
 struct plugins;
 struct settings;
 struct shared;
+struct topics;
 struct watchdog;
 
 enum plugin_status {
@@ -106,6 +107,9 @@ struct plugins_options {
                       bool mutating,
                       const char **principal,
                       struct denial *denial);
+    /* `instance` was replaced or removed and has begun to drain. May be NULL. */
+    void (*on_drain)(void *app, struct instance *instance);
+    struct topics *topics; /* of the server process; NULL: nobody publishes */
     void (*status)(void *app, struct server_status *status);
     struct watchdog *watchdog; /* of the VMs; may be NULL */
     /* The number that the watchdog's record shows while this plugin's code runs. */
