@@ -1,6 +1,7 @@
 --- Functions that run later. Each run is a task of its own: it may wait, and an error in it is logged.
 ---
---- Timers go on when their value is dropped; they end with the plugin's instance.
+--- Timers go on when their value is dropped; they end with the plugin's instance. With 10,000 things open
+--- (timers, schedules, sockets) a plugin gets no more timers: asking raises.
 
 local core = require("buntime.core.timer")
 

@@ -8,6 +8,7 @@
 
 local fixtures = require("spec.support.fixtures")
 local http = require("spec.support.http")
+local process = require("spec.support.process")
 local server = require("spec.support.server")
 
 local plugin, hello = fixtures.plugin, fixtures.hello
@@ -259,13 +260,32 @@ describe("a shutdown in the midst of a reload", function()
 
   it("ends every plugin once", function()
     local s = server.start({
-      plugins = { good = hello("good", "good"), slow = plugin("name: slow\nbase: /slow", [[
-        return { onInit = function() buntime.sleep(0.2) end }]]) },
+      plugins = {
+        slow = plugin(
+          "name: slow\nbase: /slow",
+          [[
+          local log = require("buntime.log")
+          return {
+            onInit = function() log.info("slow begins") buntime.sleep(0.3) end,
+            onShutdown = function() log.info("slow ends") buntime.sleep(0.8) end,
+          }]]
+        ),
+      },
     })
-    local conn = s:connect()
-    conn:send(http.format("POST", "/api/plugins/reload", nil, s.port))
-    s:get("/good")
+    local function count(text)
+      local found = 0
+      for _, line in ipairs(s:log_lines()) do
+        found = found + (line.msg == text and 1 or 0)
+      end
+      return found
+    end
+    s.process:kill("HUP")
+    assert.is_truthy(process.eventually(function()
+      return count("slow begins") == 2
+    end))
+    s.process:kill("TERM")
+    assert.equal(0, (s.process:wait(10)))
+    assert.equal(1, count("slow ends"))
     s:stop()
-    conn:close()
   end)
 end)
