@@ -41,18 +41,19 @@ local function parse(out)
 end
 
 --- Loads a server for some seconds.
---- @param server table { port, pid }
+--- @param server table { port, pid }; pid may be a method
 --- @param load table { path, script? }
 --- @return table { rps, us } requests a second, microseconds of CPU a request
 function M.sample(server, load, seconds)
-  local before = cpu_seconds(server.pid)
+  local pid = type(server.pid) == "number" and server.pid or server:pid()
+  local before = cpu_seconds(pid)
   local _, out, err, problem = process.run({ args = wrk_args(server.port, load, seconds) }, seconds + 20)
   assert(not problem, problem)
   local result = parse(out .. err)
   if result.failed > 0 then
     error(("%s %s: %d requests failed"):format(server.name, load.path, result.failed), 0)
   end
-  result.us = (cpu_seconds(server.pid) - before) * 1e6 / result.requests
+  result.us = (cpu_seconds(pid) - before) * 1e6 / result.requests
   return result
 end
 

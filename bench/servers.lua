@@ -105,7 +105,7 @@ function M.buntime(plugins, small, wait)
     options.plugins["small-" .. i] = small_plugin(i)
   end
   local s = server.start(options)
-  s.name, s.pid = "buntime", s.process.pid
+  s.name = "buntime"
   return s
 end
 

@@ -356,6 +356,12 @@ function Server:stop(signal)
   end
 end
 
+--- The child of the supervisor, for a log that does not tell who listens.
+local function child_of(pid)
+  local children = process.read(("/proc/%d/task/%d/children"):format(pid, pid)) or ""
+  return tonumber(children:match("%d+"))
+end
+
 --- The server process, which runs below its supervisor (self.process): the one that listened last.
 --- @return integer pid
 function Server:pid()
@@ -365,7 +371,7 @@ function Server:pid()
       pid = tonumber(line.pid or (line.raw or ""):match("pid=(%d+)")) or pid
     end
   end
-  return pid or self.process.pid
+  return pid or child_of(self.process.pid) or self.process.pid
 end
 
 --- How often it has come to listen.
