@@ -285,6 +285,7 @@ void exchange_h2o_begin(struct http_server *server, h2o_req_t *req)
     hx->server = server;
     hx->since_ms = loop_now_ms(server->loop);
     hx->half_closed_ms = 0;
+    hx->look = SIZE_MAX;
     hx->stream = NULL;
     hx->waiting = (h2o_linklist_t){NULL, NULL};
     h2o_linklist_insert(&server->waiting, &hx->waiting);

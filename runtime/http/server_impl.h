@@ -36,7 +36,8 @@ struct http_server {
     struct listener *listeners;
     struct timer accept_again; /* runs while descriptors are short */
     h2o_linklist_t connections, waiting;
-    struct timer sweep; /* of `waiting` */
+    struct timer sweep;            /* of `waiting` */
+    struct h2o_exchange **looking; /* while it is swept: those looked at, NULL once they ended */
     size_t open_exchanges;
     bool stopping;
     struct random_pool random;
@@ -96,6 +97,7 @@ struct h2o_exchange {
     h2o_linklist_t waiting;
     uint64_t since_ms;
     uint64_t half_closed_ms;   /* when the client's FIN was first seen, or 0 */
+    size_t look;               /* its place in `looking`, or SIZE_MAX */
     struct h2o_stream *stream; /* once one was started */
 };
 
