@@ -266,8 +266,11 @@ static void start(struct exchange_source *source, struct exchange *x)
         free_socket(s);
         return;
     }
+    s->x = NULL;
     add_event(s, EVENT_OPEN, STR(""), 0);
     run_next(s);
+    bind_request_release(s->request); /* h2o frees it once the head is out */
+    s->request = NULL;
 }
 
 /* Another answer was given, or the client is gone. */

@@ -33,12 +33,15 @@ return function()
       opened()
       if c.req:header("origin") == "http://evil.example" then return ws:close(4003, "not from there") end
       ws:send("hello " .. (c.req:query("name") or "nobody"))
+      ws.context = c
     end,
     message = function(ws, data)
       local word, rest = data:match("^(%S+) ?(.*)$")
       if word == "fail" then error("the handler broke")
       elseif word == "close" then ws:close(4001, rest)
       elseif word == "slow" then buntime.sleep(0.05) ws:send("slow " .. rest)
+      elseif word == "late" then
+        ws:send(tostring(select(2, pcall(function() return ws.context.req:header("x-late") end))))
       elseif word == "badtext" then
         ws:send(tostring(select(2, pcall(ws.send, ws, "\255"))))
       elseif word == "badcode" then ws:send(tostring(select(2, pcall(ws.close, ws, 1006))))
@@ -220,6 +223,14 @@ describe("a socket", function()
     ws = open("/w/commands", "Origin: http://evil.example\r\n")
     local code, reason = ws:closed()
     assert.same({ 4003, "not from there" }, { code, reason })
+    ws:close()
+  end)
+
+  it("has no request any more once open is done", function()
+    local ws = open("/w/commands", "X-Late: too late\r\n")
+    ws:receive()
+    ws:text("late")
+    assert.truthy(ws:receive().data:find("request is closed", 1, true))
     ws:close()
   end)
 
