@@ -17,7 +17,7 @@ static void test_civil(void)
     CHECK(civil_days(2000, 2, 29) == 11016);
     CHECK(civil_weekday(0) == 4);
     CHECK(civil_month_days(1900, 2) == 28 && civil_month_days(2000, 2) == 29);
-    for (int64_t day = -200000; day < 400000; day++) {
+    for (int64_t day = -150000; day < 150000; day++) {
         const struct civil date = civil_from_days(day);
         const time_t at = (time_t)day * DAY_SECONDS;
         struct tm tm;
@@ -70,7 +70,7 @@ static void check_offset(const char *name, const struct zone *zone, int64_t at)
     }
 }
 
-/* 1900 to 2150, one moment in 17 days and both sides of every change. */
+/* 1900 to 2150, one moment in 61 days and both sides of every change. */
 static void compare_zone(const char *name)
 {
     struct zone *zone = load(name);
@@ -78,7 +78,7 @@ static void compare_zone(const char *name)
     const int64_t last = civil_days(2150, 1, 1) * DAY_SECONDS;
 
     use_libc_zone(name);
-    for (int64_t at = first; at < last; at += 17 * DAY_SECONDS + 12345)
+    for (int64_t at = first; at < last; at += 61 * DAY_SECONDS + 12345)
         check_offset(name, zone, at);
     for (int64_t at = first; at < last;) {
         const struct zone_span span = zone_span(zone, at);
@@ -456,7 +456,7 @@ static void test_walks(void)
 
     for (size_t z = 0; z < LEN(zones); z++) {
         for (size_t l = 0; l < LEN(lines); l++)
-            walk(zones[z], lines[l], "2025-12-30T00:00:00Z", "2027-01-03T00:00:00Z");
+            walk(zones[z], lines[l], "2026-02-27T00:00:00Z", "2026-11-10T00:00:00Z");
     }
     walk("Pacific/Apia", "0 12 * * *", "2011-12-20T00:00:00Z", "2012-01-10T00:00:00Z");
     walk("Pacific/Apia", "*/45 */3 * * *", "2011-12-20T00:00:00Z", "2012-01-10T00:00:00Z");
