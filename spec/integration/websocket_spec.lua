@@ -40,6 +40,7 @@ return function()
       if word == "fail" then error("the handler broke")
       elseif word == "close" then ws:close(4001, rest)
       elseif word == "slow" then buntime.sleep(0.05) ws:send("slow " .. rest)
+      elseif word == "sleep" then buntime.sleep(tonumber(rest))
       elseif word == "late" then
         ws:send(tostring(select(2, pcall(function() return ws.context.req:header("x-late") end))))
       elseif word == "badtext" then
@@ -245,6 +246,25 @@ describe("a socket", function()
       assert.equal("slow " .. i, ws:receive().data)
       assert.equal("fast x" .. i, ws:receive().data)
     end
+    ws:close()
+  end)
+
+  it("is not read while a handler waits", function()
+    local ws = open("/w/commands")
+    ws:receive()
+    ws:text("sleep 2")
+    local frame, sent = websocket.frame(BINARY, ("x"):rep(500000)):rep(4), 0
+    ws.sock:settimeout(0)
+    local deadline = socket.gettime() + 1
+    while socket.gettime() < deadline and sent < 60000000 do
+      local at = sent % #frame
+      local last, _, partial = ws.sock:send(frame, at + 1)
+      sent = sent - at + (last or partial or at)
+      if not last then
+        socket.sleep(0.01)
+      end
+    end
+    assert.is_true(sent < 30000000, sent .. " bytes were taken")
     ws:close()
   end)
 
