@@ -18,6 +18,7 @@
 
 local core = require("buntime.core.sqlite")
 local sql = require("buntime.sql")
+local transactions = require("buntime.transactions")
 
 local settle, misuse = sql.settle, sql.misuse
 
@@ -76,68 +77,16 @@ Tx.query, Tx.first, Tx.exec = Db.query, Db.first, Db.exec
 
 -- Transactions ---------------------------------------------------------------------------------------
 
---- Keeps where an error came from: rolling back leaves its stack.
-local function keep_trace(err)
-  core.trace(tostring(err), debug.traceback("", 2):sub(2))
-  return err
-end
-
-local function check_function(what, fn)
-  if type(fn) ~= "function" then
-    misuse(what, "expected a function, got %s", type(fn))
-  end
-end
-
-local function finish(tx, ok, ...)
-  if not ok then
-    core.rollback(tx)
-    error((...), 0)
-  end
-  local committed, problem = pcall(settle, "db:transaction", core.control(tx, "commit"))
-  if not committed then
-    core.rollback(tx)
-    error(problem, 0)
-  end
-  return ...
-end
-
 --- Runs `fn(tx)` with the writer for itself: BEGIN IMMEDIATE, then COMMIT and what `fn` returned. An error,
 --- also a cancellation, rolls back and goes on. Until the end other writers wait, and use of `db` itself in
 --- this task raises.
---- @generic T
---- @param fn fun(tx: buntime.SqliteTransaction): T
---- @return T
-function Db:transaction(fn)
-  check_function("db:transaction", fn)
-  local tx = settle("db:transaction", core.begin(self))
-  return finish(tx, xpcall(fn, keep_trace, tx))
-end
-
---- Depth of savepoints by transaction.
-local levels = setmetatable({}, { __mode = "k" })
-
-local function finish_inner(tx, level, ok, ...)
-  levels[tx] = level - 1
-  if not ok then
-    core.undo(tx, level)
-    error((...), 0)
-  end
-  settle("tx:transaction", core.control(tx, "release", level))
-  return ...
-end
+--- @type fun(self: buntime.Sqlite, fn: fun(tx: buntime.SqliteTransaction): any): any
+Db.transaction = transactions.outer(core)
 
 --- A part of the transaction that may fail by itself (a savepoint): an error undoes what `fn` did, and goes
 --- on.
---- @generic T
---- @param fn fun(tx: buntime.SqliteTransaction): T
---- @return T
-function Tx:transaction(fn)
-  check_function("tx:transaction", fn)
-  local level = (levels[self] or 0) + 1
-  settle("tx:transaction", core.control(self, "save", level))
-  levels[self] = level
-  return finish_inner(self, level, xpcall(fn, keep_trace, self))
-end
+--- @type fun(self: buntime.SqliteTransaction, fn: fun(tx: buntime.SqliteTransaction): any): any
+Tx.transaction = transactions.inner(core)
 
 --- Closes the database. A transaction that is open is rolled back; what still waits raises.
 function Db:close()

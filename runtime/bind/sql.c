@@ -7,6 +7,7 @@
 #include <lauxlib.h>
 
 #include "base/utf8.h"
+#include "bind/json.h"
 
 #define INT64 "buntime.sql.int64"
 
@@ -44,7 +45,7 @@ static bool refuse(lua_State *L, int number, const char *what)
     return false;
 }
 
-static bool is_blob(lua_State *L, int index)
+bool sql_is_blob(lua_State *L, int index)
 {
     bool is = lua_getmetatable(L, index) != 0;
 
@@ -89,8 +90,7 @@ static bool check_string(lua_State *L, int index, int number)
     struct str s;
 
     s.at = lua_tolstring(L, index, &s.len);
-    return utf8_valid(s) ||
-           refuse(L, number, "is not UTF-8; bytes are bound by sqlite.blob(bytes)");
+    return utf8_valid(s) || refuse(L, number, "is not UTF-8; bytes are bound as a blob");
 }
 
 static bool check_value(lua_State *L, int index, int number)
@@ -110,7 +110,7 @@ static bool check_value(lua_State *L, int index, int number)
             return true;
         break;
     case LUA_TTABLE:
-        if (is_blob(L, index))
+        if (sql_is_blob(L, index))
             return true;
         break;
     }
@@ -163,7 +163,7 @@ static void add_value(lua_State *L, int index, struct buf *out)
         lua_pop(L, 1);
         return;
     case LUA_TBOOLEAN:
-        value = (struct sql_value){.type = SQL_INTEGER, .integer = lua_toboolean(L, index)};
+        value = (struct sql_value){.type = SQL_BOOLEAN, .integer = lua_toboolean(L, index)};
         break;
     case LUA_TNUMBER:
         value = number_value(lua_tonumber(L, index));
@@ -199,14 +199,29 @@ void sql_push_integer(lua_State *L, int64_t integer)
     memcpy((void *)(uintptr_t)lua_topointer(L, -1), &integer, sizeof(integer));
 }
 
+/* What the decoder cannot take (a number out of range, too deep) stays text. */
+static void push_json(lua_State *L, struct str text)
+{
+    if (json_decode_value(L, text))
+        return;
+    lua_pop(L, 1);
+    lua_pushlstring(L, text.at, text.len);
+}
+
 void sql_push_value(lua_State *L, const struct sql_value *value)
 {
     switch (value->type) {
     case SQL_INTEGER:
         sql_push_integer(L, value->integer);
         return;
+    case SQL_BOOLEAN:
+        lua_pushboolean(L, value->integer != 0);
+        return;
     case SQL_REAL:
         lua_pushnumber(L, value->real);
+        return;
+    case SQL_JSON:
+        push_json(L, value->bytes);
         return;
     case SQL_TEXT:
     case SQL_BLOB:

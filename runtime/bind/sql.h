@@ -2,7 +2,8 @@
  *
  * In Lua: NULL is json.null (nil binds as NULL too), an integer is a number up to 2^53 and an
  * int64_t of the FFI beyond, text and blobs are strings. A string binds as text and must be UTF-8;
- * sqlite.blob(bytes) binds as a blob. Booleans bind as 1 and 0.
+ * blob(bytes) of the module binds as a blob. SQLite takes booleans as 1 and 0. Values of
+ * SQL_JSON come decoded, for which buntime.json must be loaded.
  */
 #pragma once
 
@@ -25,6 +26,8 @@ void sql_open(lua_State *L);
  * with one of them.
  */
 bool sql_check_values(lua_State *L, int first);
+
+bool sql_is_blob(lua_State *L, int index);
 
 /* Cannot raise. */
 void sql_add_values(lua_State *L, int first, struct buf *out);

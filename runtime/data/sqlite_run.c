@@ -12,6 +12,7 @@ static int bind_value(sqlite3_stmt *s, int i, const struct sql_value *value)
 {
     switch (value->type) {
     case SQL_INTEGER:
+    case SQL_BOOLEAN:
         return sqlite3_bind_int64(s, i, value->integer);
     case SQL_REAL:
         return sqlite3_bind_double(s, i, value->real);

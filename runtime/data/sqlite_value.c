@@ -35,7 +35,7 @@ const char *sql_get(const char *at, struct sql_value *value)
     value->type = (enum sql_type) * at++;
     if (value->type == SQL_NULL)
         return at;
-    if (value->type == SQL_INTEGER)
+    if (value->type == SQL_INTEGER || value->type == SQL_BOOLEAN)
         memcpy(&value->integer, at, sizeof(value->integer));
     else if (value->type == SQL_REAL)
         memcpy(&value->real, at, sizeof(value->real));

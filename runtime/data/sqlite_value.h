@@ -8,7 +8,8 @@
 #include "base/buf.h"
 #include "base/str.h"
 
-enum sql_type { SQL_NULL, SQL_INTEGER, SQL_REAL, SQL_TEXT, SQL_BLOB };
+/* SQL_BOOLEAN is an integer, SQL_JSON bytes; SQLite has neither. */
+enum sql_type { SQL_NULL, SQL_INTEGER, SQL_BOOLEAN, SQL_REAL, SQL_TEXT, SQL_BLOB, SQL_JSON };
 
 struct sql_value {
     enum sql_type type;

@@ -3,6 +3,6 @@
 set -eu
 flags="-std=gnu11 -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -DBUNTIME_VERSION=\"lint\"
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror -Iruntime"
-libraries=$(pkg-config --cflags libh2o-evloop luajit libuv yaml-0.1 openssl libcurl | sed 's/-I/-isystem/g')
+libraries=$(pkg-config --cflags libh2o-evloop luajit libuv yaml-0.1 openssl libcurl libpq hiredis | sed 's/-I/-isystem/g')
 find runtime spec/c spec/fuzz bench cmake -name '*.c' | LC_ALL=C sort |
   xargs -P 2 -n 8 clang -fsyntax-only $flags $libraries

@@ -28,7 +28,17 @@ local C = ffi.C
 local WNOHANG, PR_SET_PDEATHSIG = 1, 1
 local O_RDONLY, O_WRONLY, O_CREAT, O_APPEND = 0, 1, 64, 1024
 
-local SIGNALS = { HUP = 1, INT = 2, KILL = 9, USR1 = 10, USR2 = 12, TERM = 15, CONT = 18, STOP = 19 }
+local SIGNALS = {
+  HUP = 1,
+  INT = 2,
+  QUIT = 3,
+  KILL = 9,
+  USR1 = 10,
+  USR2 = 12,
+  TERM = 15,
+  CONT = 18,
+  STOP = 19,
+}
 
 local M = {}
 local Process = {}

@@ -155,7 +155,7 @@ for _, kind in ipairs({ "a file", "memory" }) do
         { "db:query: the statement must be a string, got nil" },
         { "value 1 is a function; expected a string, number, boolean, nil, json.null or a blob", "x", print },
         { "db:query: value 2 is a table; expected", "x", 1, {} },
-        { "db:query: value 1 is not UTF-8; bytes are bound by sqlite.blob(bytes)", "x", "\255" },
+        { "db:query: value 1 is not UTF-8; bytes are bound as a blob", "x", "\255" },
         { "db:query: value 1 is NaN", "x", 0 / 0 },
         { "db:query: value 1 is beyond 64 bits", "x", ffi.new("uint64_t", 2 ^ 63) },
         { "db:query: value 1 is a cdata", "x", ffi.new("int[1]") },

@@ -1,0 +1,584 @@
+/* buntime.core.postgres: pools of connections, transactions and listeners as Lua values.
+ *
+ * A call is a request on its way, with the task that waits for it. A task that is cancelled leaves
+ * its call behind, which is then freed by the request's `done` and touches no VM any more.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <lauxlib.h>
+
+#include "base/mem.h"
+#include "bind/bind.h"
+#include "bind/json.h"
+#include "bind/misuse.h"
+#include "bind/postgres.h"
+#include "bind/sql.h"
+#include "ev/loop.h"
+#include "vm/call.h"
+#include "vm/task.h"
+
+/* How much of a result is made into tables in one turn of the loop. */
+enum { SLICE_ROWS = 1000, SLICE_BYTES = 256 << 10 };
+
+struct lua_tx {
+    struct lua_postgres *owner; /* kept alive by the value's environment */
+    uint64_t id;                /* 0: not begun */
+    bool ended;
+};
+
+struct call {
+    struct postgres_request request; /* first: done() casts back */
+    struct vm *vm;
+    struct task *task; /* NULL: cancelled */
+    struct lua_tx *tx; /* whose COMMIT it is; valid while the task waits */
+    int anchor;        /* reference of the transaction that BEGIN is to give */
+    int list;          /* reference of the rows made so far */
+    struct post slice;
+    struct sql_rows rows;
+};
+
+/* --- pools and transactions --- */
+
+static void close_db(struct lua_postgres *db)
+{
+    struct postgres *pool = db->pool;
+
+    if (!pool)
+        return;
+    db->pool = NULL;
+    ledger_remove(&db->resource);
+    postgres_subscriptions_close(db);
+    postgres_close(pool);
+}
+
+static void close_resource(struct resource *resource)
+{
+    close_db((struct lua_postgres *)resource);
+}
+
+static int collect_db(lua_State *L)
+{
+    close_db(lua_touserdata(L, 1));
+    return 0;
+}
+
+static int collect_tx(lua_State *L)
+{
+    struct lua_tx *tx = lua_touserdata(L, 1);
+
+    if (tx->id && !tx->ended && tx->owner->pool)
+        postgres_rollback(tx->owner->pool, tx->id);
+    return 0;
+}
+
+bool postgres_check_db(lua_State *L, struct lua_postgres **db)
+{
+    *db = userdata_of(L, 1, POSTGRES_TYPE);
+    if (!*db)
+        return misuse(L, "a database expected; call it with a colon, as db:query(…)");
+    if (!(*db)->pool)
+        return misuse(L, "the database is closed");
+    return task_current(L) != NULL || misuse(L, "cannot wait here: no task is running");
+}
+
+/* What a verb works on: a pool, or a transaction. */
+struct place {
+    struct lua_postgres *db;
+    struct lua_tx *tx;
+};
+
+static bool check_tx(lua_State *L, struct place *place)
+{
+    place->tx = userdata_of(L, 1, POSTGRES_TX_TYPE);
+    if (!place->tx)
+        return misuse(L, "a transaction expected, as db:transaction(function(tx) … end) gives it");
+    place->db = place->tx->owner;
+    if (!place->db->pool)
+        return misuse(L, "the database is closed");
+    if (!place->tx->id || place->tx->ended)
+        return misuse(L, "the transaction has ended");
+    return task_current(L) != NULL || misuse(L, "cannot wait here: no task is running");
+}
+
+static bool check_db(lua_State *L, struct place *place)
+{
+    place->tx = NULL;
+    if (!postgres_check_db(L, &place->db))
+        return false;
+    return !postgres_holds(place->db->pool, task_current(L)) ||
+           misuse(L, "inside db:transaction(function(tx) … end) use tx, not db");
+}
+
+static bool check_place(lua_State *L, struct place *place)
+{
+    return userdata_of(L, 1, POSTGRES_TX_TYPE) ? check_tx(L, place) : check_db(L, place);
+}
+
+/* --- answers --- */
+
+static void free_call(struct call *call)
+{
+    lua_State *L = call->task ? vm_main(call->vm) : NULL;
+
+    if (L) {
+        luaL_unref(L, LUA_REGISTRYINDEX, call->anchor);
+        luaL_unref(L, LUA_REGISTRYINDEX, call->list);
+    }
+    postgres_request_fini(&call->request);
+    free(call);
+}
+
+static void set_field(lua_State *L, const char *name, const char *value)
+{
+    if (!value)
+        return;
+    lua_pushstring(L, value);
+    lua_setfield(L, -2, name);
+}
+
+void postgres_push_error(lua_State *L, const struct postgres_error *error, const char *statement)
+{
+    sql_push_error(L, error->code, error->message, statement, error->position);
+    set_field(L, "detail", error->detail);
+    set_field(L, "hint", error->hint);
+    set_field(L, "constraint", error->constraint);
+}
+
+static int push_failure(lua_State *L, void *arg)
+{
+    const struct call *call = arg;
+
+    postgres_push_error(L, &call->request.error, call->request.sql);
+    return 1;
+}
+
+/* Goes on with the error that `push` makes, or with why it could not be made. */
+static void answer_error(struct call *call, const struct err *err)
+{
+    struct task *task = call->task;
+    lua_State *L = vm_main(call->vm); /* an error on a stack that has yielded would end its wait */
+    struct err full;
+
+    if (err)
+        lua_pushstring(L, err->message);
+    else if (!vm_protect(L, push_failure, call, 1, &full))
+        lua_pushstring(L, full.message);
+    lua_xmove(L, task_state(task), 1);
+    free_call(call);
+    task_resume_error(task);
+}
+
+static int push_changes(lua_State *L, const struct postgres_request *r)
+{
+    lua_createtable(L, 0, 1);
+    sql_push_integer(L, r->changes);
+    lua_setfield(L, -2, "changes");
+    return 1;
+}
+
+static int push_result(lua_State *L, void *arg)
+{
+    struct call *call = arg;
+
+    if (call->request.verb == POSTGRES_EXEC)
+        return push_changes(L, &call->request);
+    if (call->request.verb == POSTGRES_FIRST) {
+        sql_push_row(L, &call->rows);
+        return 1;
+    }
+    if (call->list == LUA_NOREF)
+        lua_createtable(L, call->rows.count < SLICE_ROWS ? (int)call->rows.count : SLICE_ROWS, 0);
+    else
+        lua_rawgeti(L, LUA_REGISTRYINDEX, call->list);
+    sql_push_rows(L, &call->rows, SLICE_ROWS, SLICE_BYTES);
+    if (call->rows.made < call->rows.count && call->list == LUA_NOREF) {
+        lua_pushvalue(L, -1);
+        call->list = luaL_ref(L, LUA_REGISTRYINDEX);
+    }
+    return 1;
+}
+
+static bool is_unfinished(const struct call *call)
+{
+    return call->request.verb == POSTGRES_ROWS && call->rows.made < call->rows.count;
+}
+
+static void answer_rows(struct call *call)
+{
+    struct task *task = call->task;
+    lua_State *L = vm_main(call->vm);
+    struct err err;
+
+    if (!vm_protect(L, push_result, call, 1, &err)) {
+        answer_error(call, &err);
+    } else if (is_unfinished(call)) {
+        lua_pop(L, 1);
+        loop_post(vm_loop(call->vm), &call->slice);
+    } else {
+        lua_xmove(L, task_state(task), 1);
+        free_call(call);
+        task_resume(task, 1);
+    }
+}
+
+static void next_slice(struct post *post)
+{
+    answer_rows((struct call *)((char *)post - offsetof(struct call, slice)));
+}
+
+static void answer_control(struct call *call)
+{
+    struct task *task = call->task;
+    const bool begun = call->request.verb == POSTGRES_BEGIN;
+    lua_State *L = task_state(task);
+
+    if (begun) {
+        lua_rawgeti(L, LUA_REGISTRYINDEX, call->anchor);
+        ((struct lua_tx *)lua_touserdata(L, -1))->id = call->request.transaction;
+    }
+    free_call(call);
+    task_resume(task, begun ? 1 : 0);
+}
+
+static void done(struct postgres_request *request)
+{
+    struct call *call = (struct call *)request;
+
+    if (!call->task) {
+        free_call(call);
+        return;
+    }
+    if (call->tx)
+        call->tx->ended = true;
+    if (!request->ok) {
+        answer_error(call, NULL);
+        return;
+    }
+    call->rows = (struct sql_rows){request->names.data, request->column_count, request->row_count,
+                                   request->cells.data, 0};
+    if (request->verb <= POSTGRES_EXEC)
+        answer_rows(call);
+    else
+        answer_control(call);
+}
+
+/* --- calls --- */
+
+/* The task is cancelled. */
+static void undo(void *arg)
+{
+    struct call *call = arg;
+    lua_State *L = vm_main(call->vm);
+    const int anchor = call->anchor;
+
+    luaL_unref(L, LUA_REGISTRYINDEX, call->list);
+    call->task = NULL;
+    if (call->rows.count > 0) { /* it is being made into tables */
+        loop_unpost(vm_loop(call->vm), &call->slice);
+        free_call(call);
+    } else {
+        postgres_cancel(&call->request); /* may free it */
+    }
+    luaL_unref(L, LUA_REGISTRYINDEX, anchor);
+}
+
+static struct call *new_call(lua_State *L, enum postgres_verb verb)
+{
+    struct call *call = mem_alloc(sizeof(*call));
+
+    call->request.verb = verb;
+    call->request.done = done;
+    call->vm = vm_of(L);
+    call->task = task_current(L);
+    call->anchor = call->list = LUA_NOREF;
+    call->slice.run = next_slice;
+    return call;
+}
+
+/* Tables that are no blobs go as JSON. */
+static void encode_tables(lua_State *L, int first)
+{
+    const int top = lua_gettop(L);
+
+    for (int i = first; i <= top; i++) {
+        if (lua_type(L, i) != LUA_TTABLE || sql_is_blob(L, i))
+            continue;
+        json_encode_value(L, i);
+        lua_replace(L, i);
+    }
+}
+
+/* libpq takes text up to its first NUL, and the server would refuse it. */
+static bool check_nul(lua_State *L, int first)
+{
+    const int top = lua_gettop(L);
+    struct postgres_error error = {.code = "22021"};
+
+    for (int i = first; i <= top; i++) {
+        size_t len = 0;
+        const char *text = lua_type(L, i) == LUA_TSTRING ? lua_tolstring(L, i, &len) : NULL;
+
+        if (!text || !memchr(text, '\0', len))
+            continue;
+        snprintf(error.message, sizeof(error.message),
+                 "value %d has a NUL in it, which text cannot hold; bytes are bound by "
+                 "postgres.blob(bytes)",
+                 i - first + 1);
+        lua_pushboolean(L, false);
+        postgres_push_error(L, &error, lua_tostring(L, 2));
+        return false;
+    }
+    return true;
+}
+
+/* The statement at 2 and its values. False: pushes what is to be returned. */
+static bool check_statement(lua_State *L)
+{
+    if (lua_type(L, 2) != LUA_TSTRING)
+        return misuse(L, "the statement must be a string, got %s", luaL_typename(L, 2));
+    if (strlen(lua_tostring(L, 2)) != lua_objlen(L, 2))
+        return misuse(L, "the statement has a NUL in it");
+    encode_tables(L, 3);
+    if (!sql_check_values(L, 3)) {
+        lua_pushnil(L);
+        lua_insert(L, -2);
+        return false;
+    }
+    return check_nul(L, 3);
+}
+
+/* verb(db | tx, sql, values...): waits */
+static int run(lua_State *L, enum postgres_verb verb)
+{
+    struct place place;
+    struct call *call;
+
+    if (!check_place(L, &place) || !check_statement(L))
+        return 2;
+    call = new_call(L, verb);
+    call->request.sql = mem_copy(lua_tostring(L, 2));
+    call->request.sql_len = lua_objlen(L, 2);
+    call->request.transaction = place.tx ? place.tx->id : 0;
+    call->request.value_count = (unsigned)lua_gettop(L) - 2;
+    sql_add_values(L, 3, &call->request.values);
+    postgres_submit(place.db->pool, &call->request);
+    return task_wait(L, undo, call);
+}
+
+static int query(lua_State *L)
+{
+    return run(L, POSTGRES_ROWS);
+}
+
+static int first(lua_State *L)
+{
+    return run(L, POSTGRES_FIRST);
+}
+
+static int exec(lua_State *L)
+{
+    return run(L, POSTGRES_EXEC);
+}
+
+/* begin(db) -> transaction: waits for a connection */
+static int begin(lua_State *L)
+{
+    struct place place;
+    struct lua_tx *tx;
+    struct call *call;
+    int anchor;
+
+    if (!check_db(L, &place))
+        return 2;
+    lua_settop(L, 1);
+    tx = lua_newuserdata(L, sizeof(*tx)); /* db tx */
+    *tx = (struct lua_tx){.owner = place.db};
+    lua_createtable(L, 1, 0);
+    lua_pushvalue(L, 1);
+    lua_rawseti(L, -2, 1);
+    lua_setfenv(L, 2);
+    luaL_getmetatable(L, POSTGRES_TX_TYPE);
+    lua_setmetatable(L, 2);
+    anchor = luaL_ref(L, LUA_REGISTRYINDEX);
+    call = new_call(L, POSTGRES_BEGIN);
+    call->anchor = anchor;
+    call->request.holder = call->task;
+    postgres_submit(place.db->pool, &call->request);
+    return task_wait(L, undo, call);
+}
+
+/* control(tx, "commit" | "save" | "release", level): waits */
+static int control(lua_State *L)
+{
+    static const char *const names[] = {"commit", "save", "release", NULL};
+    static const enum postgres_verb verbs[] = {POSTGRES_COMMIT, POSTGRES_SAVE, POSTGRES_RELEASE};
+    const enum postgres_verb verb = verbs[luaL_checkoption(L, 2, NULL, names)];
+    const unsigned level = (unsigned)luaL_optinteger(L, 3, 0);
+    struct place place;
+    struct call *call;
+
+    if (!check_tx(L, &place))
+        return 2;
+    call = new_call(L, verb);
+    call->request.transaction = place.tx->id;
+    call->request.level = level;
+    call->tx = verb == POSTGRES_COMMIT ? place.tx : NULL;
+    postgres_submit(place.db->pool, &call->request);
+    return task_wait(L, undo, call);
+}
+
+static void forget(struct postgres_request *request)
+{
+    free_call((struct call *)request);
+}
+
+/* undo(tx, level): back to the savepoint; does not wait, so that a cancelled task can do it */
+static int undo_to(lua_State *L)
+{
+    struct lua_tx *tx = luaL_checkudata(L, 1, POSTGRES_TX_TYPE);
+    const unsigned level = (unsigned)luaL_checkinteger(L, 2);
+    struct call *call;
+
+    if (!tx->owner->pool || tx->ended)
+        return 0;
+    call = new_call(L, POSTGRES_UNDO);
+    call->task = NULL;
+    call->request.cancelled = true;
+    call->request.done = forget;
+    call->request.transaction = tx->id;
+    call->request.level = level;
+    postgres_submit(tx->owner->pool, &call->request);
+    return 0;
+}
+
+/* rollback(tx): does not wait either; nothing if the transaction has ended */
+static int rollback(lua_State *L)
+{
+    struct lua_tx *tx = luaL_checkudata(L, 1, POSTGRES_TX_TYPE);
+
+    tx->ended = true;
+    if (tx->owner->pool)
+        postgres_rollback(tx->owner->pool, tx->id);
+    return 0;
+}
+
+/* trace(message, traceback): where an error was raised that is raised again after a rollback */
+static int keep_trace(lua_State *L)
+{
+    vm_note_trace(vm_of(L), luaL_checkstring(L, 1), luaL_checkstring(L, 2));
+    return 0;
+}
+
+/* close(db) */
+static int close_now(lua_State *L)
+{
+    struct lua_postgres *db = userdata_of(L, 1, POSTGRES_TYPE);
+
+    if (!db) {
+        misuse(L, "a database expected; call it with a colon, as db:close()");
+        return 2;
+    }
+    close_db(db);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static void set_count(lua_State *L, const char *name, unsigned count)
+{
+    lua_pushinteger(L, (lua_Integer)count);
+    lua_setfield(L, -2, name);
+}
+
+/* stats(db) -> { open, idle, waiting } */
+static int stats(lua_State *L)
+{
+    struct lua_postgres *db = userdata_of(L, 1, POSTGRES_TYPE);
+    struct postgres_stats now = {0};
+
+    if (!db) {
+        misuse(L, "a database expected; call it with a colon, as db:stats()");
+        return 2;
+    }
+    if (db->pool)
+        now = postgres_stats(db->pool);
+    lua_pushboolean(L, true);
+    lua_createtable(L, 0, 3);
+    set_count(L, "open", now.open);
+    set_count(L, "idle", now.idle);
+    set_count(L, "waiting", now.waiting);
+    return 2;
+}
+
+/* --- opening --- */
+
+static uint64_t milliseconds(lua_State *L, int arg)
+{
+    return (uint64_t)(luaL_checknumber(L, arg) * 1000);
+}
+
+/* open(url, max, statements, idle, connect, statement, acquire seconds) -> db: does not wait */
+static int open_db(lua_State *L)
+{
+    const struct postgres_options options = {
+        .url = luaL_checkstring(L, 1),
+        .max = (unsigned)luaL_checkinteger(L, 2),
+        .statements = (unsigned)luaL_checkinteger(L, 3),
+        .idle_timeout_ms = milliseconds(L, 4),
+        .connect_timeout_ms = milliseconds(L, 5),
+        .statement_timeout_ms = milliseconds(L, 6),
+        .acquire_timeout_ms = milliseconds(L, 7),
+    };
+    struct lua_postgres *db;
+    struct err err;
+
+    if (!vm_loop(vm_of(L))) {
+        misuse(L, "there are no databases here: nothing turns an event loop");
+        return 2;
+    }
+    lua_pushboolean(L, true);
+    db = lua_newuserdata(L, sizeof(*db));
+    *db = (struct lua_postgres){
+        .resource = {.kind = "postgres", .close = close_resource},
+        .vm = vm_of(L),
+    };
+    luaL_getmetatable(L, POSTGRES_TYPE);
+    lua_setmetatable(L, -2);
+    db->pool = postgres_open(vm_loop(vm_of(L)), &options, &err);
+    if (!db->pool) {
+        misuse(L, "%s", err.message);
+        return 2;
+    }
+    snprintf(db->resource.label, sizeof(db->resource.label), "%s", postgres_label(db->pool));
+    ledger_add(vm_of(L), &db->resource);
+    return 2;
+}
+
+static const luaL_Reg functions[] = {
+    {"open", open_db},
+    {"query", query},
+    {"first", first},
+    {"exec", exec},
+    {"begin", begin},
+    {"control", control},
+    {"undo", undo_to},
+    {"rollback", rollback},
+    {"close", close_now},
+    {"trace", keep_trace},
+    {"stats", stats},
+    {"listen", postgres_listen_on},
+    {"stop", postgres_listen_stop},
+    {NULL, NULL},
+};
+
+int bind_postgres_open(lua_State *L)
+{
+    lua_newtable(L);
+    luaL_register(L, NULL, functions); /* module */
+    sql_open(L);
+    add_class(L, POSTGRES_TYPE, "database", collect_db);
+    add_class(L, POSTGRES_TX_TYPE, "transaction", collect_tx);
+    postgres_subscriptions_register(L);
+    return 1;
+}
