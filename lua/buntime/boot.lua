@@ -119,6 +119,35 @@ local function close_doors()
   end
 end
 
+--- The C halves of the library are for the library alone: they trust their arguments further than
+--- plugin code can be trusted.
+local function hide_core()
+  local plain_require, opens, loaded = require, {}, {}
+  for name, open in pairs(package.preload) do
+    if name:find("^buntime%.core%.") then
+      opens[name], loaded[name] = open, package.loaded[name]
+    end
+  end
+  for name in pairs(opens) do
+    package.preload[name], package.loaded[name] = nil, nil
+  end
+  local from_files = os.getenv("BUNTIME_LUA_DIR") -- the library's chunks have the names of files then
+
+  function require(name)
+    if not opens[name] then
+      return plain_require(name)
+    end
+    local caller = debug.getinfo(2, "S")
+    if not from_files and not (caller and caller.source:find("^@buntime/")) then
+      error(("module %q is the library's own; see the modules without \"core\""):format(name), 2)
+    end
+    if loaded[name] == nil then
+      loaded[name] = opens[name](name)
+    end
+    return loaded[name]
+  end
+end
+
 local function set_print()
   function print(...)
     local words = {}
@@ -135,6 +164,7 @@ if sys then
   rawset(_G, "buntime", require("buntime"))
 end
 if options.root then
+  hide_core()
   close_doors()
   if sys then
     set_print()

@@ -831,7 +831,10 @@ describe("a reload", function()
         for _ = 1, 40 do
           reload(s, 200)
         end
-        assert.equal(before, s:descriptors())
+        local flat = process.eventually(function() -- connections take a moment to close
+          return s:descriptors() <= before
+        end)
+        assert.is_true(flat, ("%d descriptors before, %d now"):format(before, s:descriptors()))
         assert.equal(10, #s:get("/api/plugins"):json())
       end)
     end)
