@@ -42,7 +42,7 @@ local REDIRECTS_MOST, TIMEOUT_MOST = 50, 1e6
 --- @class buntime.FetchResponse
 --- @field status integer
 --- @field headers table<string, string|string[]> Names are in lower case; a list where one was repeated.
---- @field url string Where it came from after redirects, without credentials.
+--- @field url string Where it came from, after redirects; without credentials and fragment.
 --- @field body? string Of a stream nil, until `text` or `json` has read it.
 --- @field transfer? userdata While there is something to read.
 --- @field problem? { [1]: string, [2]: string } Why reading ended.

@@ -402,7 +402,10 @@ static const luaL_Reg functions[] = {
 int bind_fetch_open(lua_State *L)
 {
     struct meter *meter;
+    struct err err;
 
+    if (!fetch_load(&err))
+        return luaL_error(L, "%s", err.message);
     luaL_newmetatable(L, TYPE);
     lua_pushcfunction(L, collect);
     lua_setfield(L, -2, "__gc");

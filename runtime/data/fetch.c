@@ -34,7 +34,7 @@ static uint64_t idle_since(struct fetch *f)
 {
     curl_off_t sent = 0;
 
-    curl_easy_getinfo(f->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
+    curl.easy_getinfo(f->easy, CURLINFO_SIZE_UPLOAD_T, &sent);
     if (f->paused || f->body_paused || sent != f->sent_seen)
         f->active_ms = loop_now_ms(f->fetcher->loop);
     f->sent_seen = sent;
@@ -67,6 +67,7 @@ static struct fetch *new_fetch(struct loop *loop, const struct fetch_options *o)
 
     f->fetcher = fetcher_of(loop);
     f->fetcher->open++;
+    f->given = mem_copy(o->url);
     f->method = mem_copy(o->method);
     f->headers = fetch_make_headers(o);
     f->timer.fire = time_out;
@@ -83,6 +84,11 @@ static struct fetch *new_fetch(struct loop *loop, const struct fetch_options *o)
     f->changed = o->changed;
     f->arg = o->arg;
     return f;
+}
+
+bool fetch_load(struct err *err)
+{
+    return curl_load(err);
 }
 
 struct fetch *fetch_open(struct loop *loop, const struct fetch_options *options, struct err *err)
@@ -109,11 +115,12 @@ void fetch_close(struct fetch *f)
     fetcher_drop_news(f);
     f->fetcher->open--;
     f->meter->used -= f->received.len;
-    curl_url_cleanup(f->url);
-    curl_slist_free_all(f->headers);
+    curl.url_cleanup(f->url);
+    curl.slist_free_all(f->headers);
     buf_fini(&f->body);
     buf_fini(&f->head);
     buf_fini(&f->received);
+    free(f->given);
     free(f->method);
     free(f->message);
     free(f);
@@ -157,7 +164,7 @@ struct str fetch_received(const struct fetch *f)
 static void go_on(struct fetch *f)
 {
     const int paused = (f->paused ? CURLPAUSE_RECV : 0) | (f->body_paused ? CURLPAUSE_SEND : 0);
-    const CURLcode rc = curl_easy_pause(f->easy, paused);
+    const CURLcode rc = curl.easy_pause(f->easy, paused);
 
     if (rc == CURLE_OK)
         return;

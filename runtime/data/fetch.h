@@ -55,7 +55,10 @@ struct fetch_options {
     void *arg;
 };
 
-/* NULL, with INVALID_URL: not a URL, or neither http nor https. */
+/* Loads libcurl, which takes a while when it is the first time. False: it is not installed. */
+bool fetch_load(struct err *err);
+
+/* After fetch_load(). NULL, with INVALID_URL: not a URL, or neither http nor https. */
 struct fetch *fetch_open(struct loop *loop, const struct fetch_options *options, struct err *err);
 
 /* Ends the transfer if it still runs. */
@@ -72,7 +75,8 @@ const char *fetch_code(const struct fetch *fetch);
 const char *fetch_message(const struct fetch *fetch);
 
 unsigned fetch_status(const struct fetch *fetch);
-char *fetch_url(const struct fetch *fetch); /* after redirects, without credentials; to be freed */
+char *fetch_url(
+    const struct fetch *fetch); /* after redirects, without credentials and fragment; to be freed */
 
 /* Walks the headers, `*at` from 0. Names are in lower case. Those that describe a coding which was
  * undone are left out.

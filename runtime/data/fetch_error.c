@@ -15,11 +15,11 @@ static void add_place(struct buf *buf, CURLU *url)
 
     for (size_t i = 0; i < 4; i++) {
         char *part = NULL;
-        if (curl_url_get(url, parts[i], &part, 0) == CURLUE_OK) {
+        if (curl.url_get(url, parts[i], &part, 0) == CURLUE_OK) {
             buf_puts(buf, before[i]);
             buf_puts(buf, part);
         }
-        curl_free(part);
+        curl.free(part);
     }
 }
 
@@ -82,7 +82,7 @@ static const char *code_of(struct fetch *f, CURLcode result)
     long number = 0;
 
     if (result == CURLE_COULDNT_CONNECT) {
-        curl_easy_getinfo(f->easy, CURLINFO_OS_ERRNO, &number);
+        curl.easy_getinfo(f->easy, CURLINFO_OS_ERRNO, &number);
         if (number == ECONNREFUSED)
             return "CONNECTION_REFUSED";
         if (number == ETIMEDOUT)
@@ -102,5 +102,5 @@ void fetch_fail_curl(struct fetch *f, CURLcode result)
                    (unsigned long long)f->max_size);
     else
         fetch_fail(f, code_of(f, result), "%s",
-                   f->detail[0] ? f->detail : curl_easy_strerror(result));
+                   f->detail[0] ? f->detail : curl.easy_strerror(result));
 }

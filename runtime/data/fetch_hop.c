@@ -12,16 +12,16 @@ static bool is_web(CURLU *url)
     char *scheme = NULL;
     bool web = false;
 
-    if (curl_url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK)
+    if (curl.url_get(url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK)
         web = strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0;
-    curl_free(scheme);
+    curl.free(scheme);
     return web;
 }
 
 CURLU *fetch_parse_url(const char *text, struct err *err)
 {
-    CURLU *url = curl_url();
-    const CURLUcode rc = curl_url_set(url, CURLUPART_URL, text, CURLU_URLENCODE);
+    CURLU *url = curl.url();
+    const CURLUcode rc = curl.url_set(url, CURLUPART_URL, text, CURLU_URLENCODE);
 
     /* The text stays out of the message: it may hold a password. */
     if (rc == CURLUE_OK && is_web(url))
@@ -29,8 +29,8 @@ CURLU *fetch_parse_url(const char *text, struct err *err)
     if (rc == CURLUE_OK || rc == CURLUE_UNSUPPORTED_SCHEME)
         err_set(err, "INVALID_URL", "the URL must begin with http:// or https://");
     else
-        err_set(err, "INVALID_URL", "the URL is not one: %s", curl_url_strerror(rc));
-    curl_url_cleanup(url);
+        err_set(err, "INVALID_URL", "the URL is not one: %s", curl.url_strerror(rc));
+    curl.url_cleanup(url);
     return NULL;
 }
 
@@ -39,11 +39,11 @@ static bool same_part(CURLU *a, CURLU *b, CURLUPart part)
     char *of_a = NULL, *of_b = NULL;
     bool same;
 
-    curl_url_get(a, part, &of_a, CURLU_DEFAULT_PORT);
-    curl_url_get(b, part, &of_b, CURLU_DEFAULT_PORT);
+    curl.url_get(a, part, &of_a, CURLU_DEFAULT_PORT);
+    curl.url_get(b, part, &of_b, CURLU_DEFAULT_PORT);
     same = of_a && of_b && strcasecmp(of_a, of_b) == 0;
-    curl_free(of_a);
-    curl_free(of_b);
+    curl.free(of_a);
+    curl.free(of_b);
     return same;
 }
 
@@ -53,17 +53,25 @@ static bool same_origin(CURLU *a, CURLU *b)
            same_part(a, b, CURLUPART_PORT);
 }
 
+/* libcurl writes URLs anew, which is dear: where nothing has to be hidden or resolved, what the
+ * caller gave will do.
+ */
 char *fetch_url(const struct fetch *f)
 {
-    CURLU *url = curl_url_dup(f->url);
+    const bool moved = f->redirects_left != f->redirects;
     char *text = NULL, *copy;
+    CURLU *url;
 
-    curl_url_set(url, CURLUPART_USER, NULL, 0);
-    curl_url_set(url, CURLUPART_PASSWORD, NULL, 0);
-    curl_url_get(url, CURLUPART_URL, &text, 0);
+    if (!moved && !strchr(f->given, '@') && !strchr(f->given, '#'))
+        return mem_copy(f->given);
+    url = curl.url_dup(f->url);
+    curl.url_set(url, CURLUPART_USER, NULL, 0);
+    curl.url_set(url, CURLUPART_PASSWORD, NULL, 0);
+    curl.url_set(url, CURLUPART_FRAGMENT, NULL, 0);
+    curl.url_get(url, CURLUPART_URL, &text, 0);
     copy = mem_copy(text ? text : "");
-    curl_free(text);
-    curl_url_cleanup(url);
+    curl.free(text);
+    curl.url_cleanup(url);
     return copy;
 }
 
@@ -96,14 +104,14 @@ struct curl_slist *fetch_make_headers(const struct fetch_options *o)
         buf_add_str(&line, h->name);
         buf_puts(&line, h->value.len ? ": " : ";"); /* libcurl's way to say that it is empty */
         buf_add_str(&line, h->value);
-        list = curl_slist_append(list, line.data);
+        list = curl.slist_append(list, line.data);
     }
     buf_fini(&line);
     /* Without a colon's value these two stop libcurl from adding its own. */
     if (o->body_kind != FETCH_NO_BODY && !has(list, "expect"))
-        list = curl_slist_append(list, "Expect:");
+        list = curl.slist_append(list, "Expect:");
     if (o->body_kind != FETCH_NO_BODY && !has(list, "content-type"))
-        list = curl_slist_append(list, "Content-Type:");
+        list = curl.slist_append(list, "Content-Type:");
     return list;
 }
 
@@ -116,9 +124,9 @@ static void drop_headers(struct fetch *f, const char *const *unwanted)
         for (size_t i = 0; unwanted[i]; i++)
             keep = keep && !names(line->data, unwanted[i]);
         if (keep)
-            kept = curl_slist_append(kept, line->data);
+            kept = curl.slist_append(kept, line->data);
     }
-    curl_slist_free_all(f->headers);
+    curl.slist_free_all(f->headers);
     f->headers = kept;
 }
 
@@ -148,14 +156,14 @@ static CURLU *resolve(struct fetch *f)
 {
     const struct str location = fetch_find_header(f, STR("location"));
     char *text = mem_copy_n(location.at, location.len);
-    CURLU *url = curl_url_dup(f->url);
-    const CURLUcode rc = curl_url_set(url, CURLUPART_URL, text, CURLU_URLENCODE);
+    CURLU *url = curl.url_dup(f->url);
+    const CURLUcode rc = curl.url_set(url, CURLUPART_URL, text, CURLU_URLENCODE);
 
     free(text);
     if (rc == CURLUE_OK && is_web(url))
         return url;
     fetch_fail(f, "REDIRECT_FAILED", "redirected to what is no http or https URL");
-    curl_url_cleanup(url);
+    curl.url_cleanup(url);
     return NULL;
 }
 
@@ -167,7 +175,7 @@ static void move_to(struct fetch *f, CURLU *url)
 
     if (!same_origin(f->url, url))
         drop_headers(f, unwanted);
-    curl_url_cleanup(f->url);
+    curl.url_cleanup(f->url);
     f->url = url;
 }
 
@@ -187,7 +195,7 @@ bool fetch_hop_redirect(struct fetch *f)
         become_get(f);
     if (f->body_kind == FETCH_CHUNKS) {
         fetch_fail(f, "REDIRECT_FAILED", "redirected, but a body of chunks cannot be sent again");
-        curl_url_cleanup(url);
+        curl.url_cleanup(url);
         return false;
     }
     move_to(f, url);
@@ -204,9 +212,9 @@ static void set_method(struct fetch *f)
     CURL *e = f->easy;
 
     if (strcmp(f->method, "HEAD") == 0)
-        curl_easy_setopt(e, CURLOPT_NOBODY, 1L);
+        curl.easy_setopt(e, CURLOPT_NOBODY, 1L);
     else if (strcmp(f->method, "GET") != 0 || f->body_kind != FETCH_NO_BODY)
-        curl_easy_setopt(e, CURLOPT_CUSTOMREQUEST, f->method);
+        curl.easy_setopt(e, CURLOPT_CUSTOMREQUEST, f->method);
 }
 
 static void set_body(struct fetch *f)
@@ -216,14 +224,14 @@ static void set_body(struct fetch *f)
     CURL *e = f->easy;
 
     if (f->body_kind == FETCH_CHUNKS) {
-        curl_easy_setopt(e, CURLOPT_UPLOAD, 1L);
-        curl_easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)f->body_size);
-        curl_easy_setopt(e, CURLOPT_READFUNCTION, fetch_on_send);
-        curl_easy_setopt(e, CURLOPT_READDATA, f);
+        curl.easy_setopt(e, CURLOPT_UPLOAD, 1L);
+        curl.easy_setopt(e, CURLOPT_INFILESIZE_LARGE, (curl_off_t)f->body_size);
+        curl.easy_setopt(e, CURLOPT_READFUNCTION, fetch_on_send);
+        curl.easy_setopt(e, CURLOPT_READDATA, f);
     } else if (f->body_kind == FETCH_TEXT || sends_none) { /* "Content-Length: 0" is due, too */
-        curl_easy_setopt(e, CURLOPT_POST, 1L);
-        curl_easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->body.len);
-        curl_easy_setopt(e, CURLOPT_POSTFIELDS, f->body.data ? f->body.data : "");
+        curl.easy_setopt(e, CURLOPT_POST, 1L);
+        curl.easy_setopt(e, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)f->body.len);
+        curl.easy_setopt(e, CURLOPT_POSTFIELDS, f->body.data ? f->body.data : "");
     }
 }
 
@@ -232,13 +240,13 @@ static void set_receiving(struct fetch *f)
     const bool counts = f->max_size < INT64_MAX && strcmp(f->method, "HEAD") != 0;
     CURL *e = f->easy;
 
-    curl_easy_setopt(e, CURLOPT_HEADERDATA, f);
-    curl_easy_setopt(e, CURLOPT_WRITEDATA, f);
+    curl.easy_setopt(e, CURLOPT_HEADERDATA, f);
+    curl.easy_setopt(e, CURLOPT_WRITEDATA, f);
     f->encoded_by_caller = has(f->headers, "accept-encoding");
     if (!f->encoded_by_caller)
-        curl_easy_setopt(e, CURLOPT_ACCEPT_ENCODING, ""); /* all that it can decode */
+        curl.easy_setopt(e, CURLOPT_ACCEPT_ENCODING, ""); /* all that it can decode */
     if (counts && f->max_size > 0)
-        curl_easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)f->max_size);
+        curl.easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)f->max_size);
 }
 
 bool fetch_hop_start(struct fetch *f)
@@ -247,17 +255,17 @@ bool fetch_hop_start(struct fetch *f)
 
     f->easy = fetcher_take_easy(f->fetcher);
     f->detail[0] = '\0';
-    curl_easy_setopt(f->easy, CURLOPT_PRIVATE, f);
-    curl_easy_setopt(f->easy, CURLOPT_ERRORBUFFER, f->detail);
-    curl_easy_setopt(f->easy, CURLOPT_CURLU, f->url);
-    curl_easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->headers);
+    curl.easy_setopt(f->easy, CURLOPT_PRIVATE, f);
+    curl.easy_setopt(f->easy, CURLOPT_ERRORBUFFER, f->detail);
+    curl.easy_setopt(f->easy, CURLOPT_CURLU, f->url);
+    curl.easy_setopt(f->easy, CURLOPT_HTTPHEADER, f->headers);
     set_body(f);
     set_method(f);
     set_receiving(f);
-    rc = curl_multi_add_handle(f->fetcher->multi, f->easy);
+    rc = curl.multi_add_handle(f->fetcher->multi, f->easy);
     if (rc == CURLM_OK)
         return true;
-    fetch_fail(f, "FETCH_FAILED", "%s", curl_multi_strerror(rc));
+    fetch_fail(f, "FETCH_FAILED", "%s", curl.multi_strerror(rc));
     return false;
 }
 
@@ -268,6 +276,6 @@ void fetch_hop_stop(struct fetch *f)
     if (!easy)
         return;
     f->easy = NULL;
-    curl_multi_remove_handle(f->fetcher->multi, easy);
+    curl.multi_remove_handle(f->fetcher->multi, easy);
     fetcher_give_easy(f->fetcher, easy);
 }

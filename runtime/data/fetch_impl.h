@@ -6,10 +6,9 @@
  */
 #pragma once
 
-#include <curl/curl.h>
-
 #include "base/buf.h"
 #include "data/fetch.h"
+#include "data/libcurl.h"
 #include "ev/loop.h"
 
 enum { IDLE_EASIES = 64 };
@@ -27,6 +26,7 @@ struct fetcher {
     CURL *idle[IDLE_EASIES]; /* handles to be used again */
     size_t idle_count;
     size_t open;
+    char *ca_file, *ca_dir; /* whom to trust; NULL: as libcurl was built */
     bool telling;
 };
 
@@ -34,6 +34,7 @@ struct fetch {
     struct fetcher *fetcher;
     CURL *easy; /* NULL when done */
     CURLU *url;
+    char *given; /* the URL as the caller wrote it */
     char *method;
     struct curl_slist *headers;
     struct timer timer;

@@ -61,13 +61,16 @@ static void add_header(struct fetch *f, struct str line)
 {
     const char *colon = memchr(line.at, ':', line.len);
     struct str name, value;
+    char *lower;
 
     if (!colon)
         return; /* libcurl takes such lines, we know nothing to do with them */
     name = trim((struct str){line.at, (size_t)(colon - line.at)});
     value = trim((struct str){colon + 1, line.len - (size_t)(colon + 1 - line.at)});
+    lower = buf_reserve(&f->head, name.len);
     for (size_t i = 0; i < name.len; i++)
-        buf_putc(&f->head, (char)tolower((unsigned char)name.at[i]));
+        lower[i] = (char)tolower((unsigned char)name.at[i]);
+    f->head.len += name.len;
     buf_putc(&f->head, ':');
     buf_add_str(&f->head, value);
     buf_putc(&f->head, '\n');
@@ -97,7 +100,7 @@ static void end_head(struct fetch *f)
     const struct str coding = fetch_find_header(f, STR("content-encoding"));
     long status = 0;
 
-    curl_easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
+    curl.easy_getinfo(f->easy, CURLINFO_RESPONSE_CODE, &status);
     if (status < 200) { /* 100 Continue, 103 Early Hints: the real one follows */
         buf_reset(&f->head);
         return;

@@ -60,12 +60,12 @@ static void take_results(struct fetcher *fetcher)
     CURLMsg *message;
     int left;
 
-    while ((message = curl_multi_info_read(fetcher->multi, &left))) {
+    while ((message = curl.multi_info_read(fetcher->multi, &left))) {
         const CURLcode result = message->data.result;
         char *f = NULL;
         if (message->msg != CURLMSG_DONE)
             continue;
-        curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &f);
+        curl.easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &f);
         fetch_complete((struct fetch *)(void *)f, result);
     }
 }
@@ -95,7 +95,7 @@ static void act(struct fetcher *fetcher, int fd, int events)
     int running;
 
     fetcher->telling = true; /* is about to */
-    curl_multi_socket_action(fetcher->multi, fd, events, &running);
+    curl.multi_socket_action(fetcher->multi, fd, events, &running);
     fetcher_tell(fetcher);
 }
 
@@ -225,29 +225,27 @@ static int set_timer(CURLM *multi, long ms, void *arg)
 
 static void set_always(struct fetcher *fetcher, CURL *e)
 {
-    const char *bundle = getenv("SSL_CERT_FILE"), *folder = getenv("SSL_CERT_DIR");
-
-    curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
-    curl_easy_setopt(e, CURLOPT_USERAGENT, "buntime/" BUNTIME_VERSION);
-    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-    curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else cancelling waits for the resolver */
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(e, CURLOPT_OPENSOCKETDATA, fetcher);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
-    curl_easy_setopt(e, CURLOPT_CLOSESOCKETDATA, fetcher);
-    curl_easy_setopt(e, CURLOPT_HEADERFUNCTION, fetch_on_header);
-    curl_easy_setopt(e, CURLOPT_WRITEFUNCTION, fetch_on_body);
-    if (bundle && *bundle)
-        curl_easy_setopt(e, CURLOPT_CAINFO, bundle);
-    if (folder && *folder)
-        curl_easy_setopt(e, CURLOPT_CAPATH, folder);
+    curl.easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
+    curl.easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+    curl.easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_2TLS);
+    curl.easy_setopt(e, CURLOPT_USERAGENT, "buntime/" BUNTIME_VERSION);
+    curl.easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+    curl.easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* else cancelling waits for the resolver */
+    curl.easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
+    curl.easy_setopt(e, CURLOPT_OPENSOCKETDATA, fetcher);
+    curl.easy_setopt(e, CURLOPT_CLOSESOCKETFUNCTION, close_socket);
+    curl.easy_setopt(e, CURLOPT_CLOSESOCKETDATA, fetcher);
+    curl.easy_setopt(e, CURLOPT_HEADERFUNCTION, fetch_on_header);
+    curl.easy_setopt(e, CURLOPT_WRITEFUNCTION, fetch_on_body);
+    if (fetcher->ca_file)
+        curl.easy_setopt(e, CURLOPT_CAINFO, fetcher->ca_file);
+    if (fetcher->ca_dir)
+        curl.easy_setopt(e, CURLOPT_CAPATH, fetcher->ca_dir);
 }
 
 CURL *fetcher_take_easy(struct fetcher *fetcher)
 {
-    CURL *easy = fetcher->idle_count ? fetcher->idle[--fetcher->idle_count] : curl_easy_init();
+    CURL *easy = fetcher->idle_count ? fetcher->idle[--fetcher->idle_count] : curl.easy_init();
 
     if (!easy)
         abort(); /* out of memory, where mem_alloc() would end the process as well */
@@ -258,10 +256,10 @@ CURL *fetcher_take_easy(struct fetcher *fetcher)
 void fetcher_give_easy(struct fetcher *fetcher, CURL *easy)
 {
     if (fetcher->idle_count == IDLE_EASIES) {
-        curl_easy_cleanup(easy);
+        curl.easy_cleanup(easy);
         return;
     }
-    curl_easy_reset(easy); /* nothing of one plugin's may reach another's */
+    curl.easy_reset(easy); /* nothing of one plugin's may reach another's */
     fetcher->idle[fetcher->idle_count++] = easy;
 }
 
@@ -273,29 +271,38 @@ static void close_fetcher(struct loop_guest *guest)
 
     assert(fetcher->open == 0);
     while (fetcher->idle_count)
-        curl_easy_cleanup(fetcher->idle[--fetcher->idle_count]);
-    curl_multi_cleanup(fetcher->multi); /* closes the connections: their sockets are told to us */
+        curl.easy_cleanup(fetcher->idle[--fetcher->idle_count]);
+    curl.multi_cleanup(fetcher->multi); /* closes the connections: their sockets are told to us */
     timer_stop(&fetcher->timer);
     loop_unpost(fetcher->loop, &fetcher->post);
     for (size_t fd = 0; fd < fetcher->watched_len; fd++)
         forget(fetcher->watched[fd]);
     free(fetcher->watched);
+    free(fetcher->ca_file);
+    free(fetcher->ca_dir);
     free(fetcher);
-    curl_global_cleanup();
 }
 
 static CURLM *new_multi(struct fetcher *fetcher)
 {
-    CURLM *multi = curl_multi_init();
+    CURLM *multi = curl.multi_init();
 
-    curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
-    curl_multi_setopt(multi, CURLMOPT_SOCKETDATA, fetcher);
-    curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
-    curl_multi_setopt(multi, CURLMOPT_TIMERDATA, fetcher);
-    curl_multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)HOST_CONNECTIONS);
-    curl_multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)ALL_CONNECTIONS);
-    curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS);
+    curl.multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+    curl.multi_setopt(multi, CURLMOPT_SOCKETDATA, fetcher);
+    curl.multi_setopt(multi, CURLMOPT_TIMERFUNCTION, set_timer);
+    curl.multi_setopt(multi, CURLMOPT_TIMERDATA, fetcher);
+    curl.multi_setopt(multi, CURLMOPT_MAX_HOST_CONNECTIONS, (long)HOST_CONNECTIONS);
+    curl.multi_setopt(multi, CURLMOPT_MAX_TOTAL_CONNECTIONS, (long)ALL_CONNECTIONS);
+    curl.multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)IDLE_CONNECTIONS);
     return multi;
+}
+
+/* Copied once: a look at the environment for each request is not for free. */
+static char *environment(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value && *value ? mem_copy(value) : NULL;
 }
 
 struct fetcher *fetcher_of(struct loop *loop)
@@ -304,12 +311,13 @@ struct fetcher *fetcher_of(struct loop *loop)
 
     if (fetcher)
         return fetcher;
-    curl_global_init(CURL_GLOBAL_DEFAULT);
     fetcher = mem_alloc(sizeof(*fetcher));
     fetcher->guest = (struct loop_guest){.kind = kind, .close = close_fetcher};
     fetcher->loop = loop;
     fetcher->timer.fire = on_time;
     fetcher->post.run = on_post;
+    fetcher->ca_file = environment("SSL_CERT_FILE");
+    fetcher->ca_dir = environment("SSL_CERT_DIR");
     fetcher->multi = new_multi(fetcher);
     loop_add_guest(loop, &fetcher->guest);
     return fetcher;
