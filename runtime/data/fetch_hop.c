@@ -249,6 +249,19 @@ static void set_receiving(struct fetch *f)
         curl.easy_setopt(e, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)f->max_size);
 }
 
+/* Many at once share a connection if the server speaks HTTP/2, which the handshake of the first
+ * tells. Without TLS only its answer would tell, and that may take long.
+ */
+static void set_sharing(struct fetch *f)
+{
+    char *scheme = NULL;
+
+    if (curl.url_get(f->url, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+        strcmp(scheme, "https") == 0)
+        curl.easy_setopt(f->easy, CURLOPT_PIPEWAIT, 1L);
+    curl.free(scheme);
+}
+
 bool fetch_hop_start(struct fetch *f)
 {
     CURLMcode rc;
@@ -262,6 +275,7 @@ bool fetch_hop_start(struct fetch *f)
     set_body(f);
     set_method(f);
     set_receiving(f);
+    set_sharing(f);
     rc = curl.multi_add_handle(f->fetcher->multi, f->easy);
     if (rc == CURLM_OK)
         return true;
