@@ -639,3 +639,37 @@ describe("fetch over TLS", function()
     assert.equal("TLS_FAILED", ask({ SSL_CERT_FILE = dir .. "/cert" }, "127.0.0.1"))
   end)
 end)
+
+describe("weather-proxy", function()
+  after_each(server.stop_all)
+
+  local options = { copy = { "plugins/weather-proxy" }, env = CLEAN }
+
+  it("asks its own fake, once for all who ask at the same time", function()
+    server.with(options, function(s)
+      local first = s:get("/weather/Oslo")
+      assert.equal("miss", first.headers["x-cache"])
+      assert.equal("oslo", first:json().city)
+      assert.same(first:json(), s:get("/weather/oslo"):json())
+      local misses = 0
+      http.parallel(30, function()
+        local res = s:get("/weather/Rome")
+        assert.equal(200, res.status)
+        misses = misses + (res.headers["x-cache"] == "miss" and 1 or 0)
+      end)
+      assert.equal(1, misses)
+      assert.equal(404, s:get("/weather/%2Fetc").status)
+    end)
+  end)
+
+  it("tells when its service is not there", function()
+    local env = { WEATHER_UPSTREAM = "http://127.0.0.1:1/v1" }
+    for name, value in pairs(CLEAN) do
+      env[name] = value
+    end
+    server.with({ copy = options.copy, env = env }, function(s)
+      local res = s:get("/weather/oslo")
+      assert.same({ 502, "CONNECTION_REFUSED" }, { res.status, res:json().code })
+    end)
+  end)
+end)
