@@ -13,7 +13,7 @@ local SMALL = 40
 local GREETING = { path = "/hello/api/greeting" }
 local ECHO = { path = "/hello/api/echo", script = "bench/echo.lua" }
 
-local M = { order = { "greeting", "echo", "hook", "service", "start", "memory", "reload", "soak" } }
+local M = { order = { "greeting", "echo", "hook", "service", "fetch", "start", "memory", "reload", "soak" } }
 
 --- Runs the contestants in turn, ROUNDS times.
 --- @param contestants table[] { title, server, load }
@@ -126,6 +126,29 @@ function M.service()
   report_figures("getPlugin call", contestants, s)
   local added = within_rounds(s.getPlugin, s["own table"], cpu_difference)
   report.target("one getPlugin call adds", added, "<=", 1.5, " us")
+end
+
+--- What a plugin on core 1 asks of a server on core 0, against what wrk and libcurl alone do from there.
+function M.fetch()
+  local upstream = servers.buntime({ "hello" })
+  local client = servers.buntime({ "fetch" }, 0, true, 1)
+  local url = ("http://127.0.0.1:%d%s"):format(upstream.port, GREETING.path)
+  local wrk, curl, fetch = {}, {}, {}
+  for round = 0, ROUNDS do -- the first warms up
+    local seconds = round == 0 and 1 or SECONDS
+    wrk[round] = measure.sample(upstream, GREETING, seconds)
+    curl[round] = measure.bare_curl(servers.bare_curl, url, seconds)
+    fetch[round] = measure.fetching(client, url, seconds)
+  end
+  local case = "GET of another server"
+  report.figure(case, "wrk", column(wrk, "rps"), 0)
+  report.figure(case, "bare libcurl", column(curl, "rps"), column(curl, "us"))
+  report.figure(case, "buntime.fetch", column(fetch, "rps"), column(fetch, "us"))
+  local of_curl, of_wrk = within_rounds(fetch, curl, rps_ratio), within_rounds(fetch, wrk, rps_ratio)
+  report.target("fetch, requests against bare libcurl", of_curl, ">=", 0.7, " x")
+  report.target("fetch, requests against wrk", of_wrk, ">=", 0.7, " x")
+  upstream:stop()
+  client:stop()
 end
 
 function M.start()

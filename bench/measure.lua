@@ -57,6 +57,32 @@ function M.sample(server, load, seconds)
   return result
 end
 
+--- Lets bench/bare_curl.c ask a server.
+--- @param program string
+--- @return table { rps, us } requests a second, microseconds of its CPU a request
+function M.bare_curl(program, url, seconds)
+  local args = { "taskset", "-c", "1", program, url, tostring(seconds), tostring(CONNECTIONS) }
+  local _, out, err, problem = process.run({ args = args }, seconds + 20)
+  local count, cpu = out:match("(%d+) ([%d.]+)")
+  assert(count, problem or err)
+  return { rps = count / seconds, us = cpu * 1e6 / count }
+end
+
+--- Lets bench/plugins/fetch ask another server.
+--- @param client table a server with that plugin
+--- @return table { rps, us } requests a second, microseconds of the client's CPU a request
+function M.fetching(client, url, seconds)
+  local before, began = cpu_seconds(client:pid()), socket.gettime()
+  local target = "/fetch/load?url=%s&seconds=%d&connections=%d"
+  local res = client:get(target:format(url, seconds, CONNECTIONS))
+  assert(res.status == 200, res.body)
+  local count = res:json().count
+  return {
+    rps = count / (socket.gettime() - began),
+    us = (cpu_seconds(client:pid()) - before) * 1e6 / count,
+  }
+end
+
 --- Starts a load that goes on until it is stopped.
 --- @return fun(): table stop gives what parse() does
 function M.background(server, load)
