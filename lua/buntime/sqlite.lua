@@ -19,6 +19,7 @@
 local core = require("buntime.core.sqlite")
 local sql = require("buntime.sql")
 local transactions = require("buntime.transactions")
+require("buntime.json") -- lists of rows are arrays for it
 
 local settle, misuse = sql.settle, sql.misuse
 

@@ -49,7 +49,7 @@ static void close_db(struct lua_postgres *db)
         return;
     db->pool = NULL;
     ledger_remove(&db->resource);
-    postgres_subscriptions_close(db);
+    subscriptions_close(&db->subscriptions);
     postgres_close(pool);
 }
 
@@ -189,7 +189,7 @@ static int push_result(lua_State *L, void *arg)
         return 1;
     }
     if (call->list == LUA_NOREF)
-        lua_createtable(L, call->rows.count < SLICE_ROWS ? (int)call->rows.count : SLICE_ROWS, 0);
+        sql_push_list(L, call->rows.count < SLICE_ROWS ? call->rows.count : SLICE_ROWS);
     else
         lua_rawgeti(L, LUA_REGISTRYINDEX, call->list);
     sql_push_rows(L, &call->rows, SLICE_ROWS, SLICE_BYTES);
@@ -539,10 +539,7 @@ static int open_db(lua_State *L)
     }
     lua_pushboolean(L, true);
     db = lua_newuserdata(L, sizeof(*db));
-    *db = (struct lua_postgres){
-        .resource = {.kind = "postgres", .close = close_resource},
-        .vm = vm_of(L),
-    };
+    *db = (struct lua_postgres){.resource = {.kind = "postgres", .close = close_resource}};
     luaL_getmetatable(L, POSTGRES_TYPE);
     lua_setmetatable(L, -2);
     db->pool = postgres_open(vm_loop(vm_of(L)), &options, &err);
@@ -579,6 +576,6 @@ int bind_postgres_open(lua_State *L)
     sql_open(L);
     add_class(L, POSTGRES_TYPE, "database", collect_db);
     add_class(L, POSTGRES_TX_TYPE, "transaction", collect_tx);
-    postgres_subscriptions_register(L);
+    postgres_listen_register(L);
     return 1;
 }

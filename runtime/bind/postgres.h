@@ -5,19 +5,17 @@
 
 #include <lua.h>
 
+#include "bind/subscription.h"
 #include "data/postgres.h"
 #include "vm/vm.h"
 
 #define POSTGRES_TYPE "buntime.postgres"
 #define POSTGRES_TX_TYPE "buntime.postgres.transaction"
 
-struct postgres_subscription;
-
 struct lua_postgres {
     struct resource resource; /* first: close_resource() casts back */
-    struct vm *vm;
-    struct postgres *pool; /* NULL: closed */
-    struct postgres_subscription *subscriptions;
+    struct postgres *pool;    /* NULL: closed */
+    struct subscription *subscriptions;
 };
 
 /* The database at 1. False: pushes nil and why not. */
@@ -26,8 +24,6 @@ bool postgres_check_db(lua_State *L, struct lua_postgres **db);
 void postgres_push_error(lua_State *L, const struct postgres_error *error, const char *statement);
 
 /* --- postgres_listen.c --- */
-void postgres_subscriptions_register(
-    lua_State *L); /* its type; sets `listener` of the module on top */
+void postgres_listen_register(lua_State *L); /* its type; `listener` of the module on top */
 int postgres_listen_on(lua_State *L);
 int postgres_listen_stop(lua_State *L);
-void postgres_subscriptions_close(struct lua_postgres *db);

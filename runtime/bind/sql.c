@@ -257,6 +257,12 @@ static int push_names(lua_State *L, const struct sql_rows *rows)
     return lua_gettop(L) - (int)rows->columns + 1;
 }
 
+void sql_push_list(lua_State *L, size_t count)
+{
+    lua_createtable(L, (int)count, 0);
+    json_mark_array(L, -1);
+}
+
 void sql_push_rows(lua_State *L, struct sql_rows *rows, size_t most, size_t bytes)
 {
     const int list = lua_gettop(L), names = push_names(L, rows);

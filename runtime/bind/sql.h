@@ -3,7 +3,7 @@
  * In Lua: NULL is json.null (nil binds as NULL too), an integer is a number up to 2^53 and an
  * int64_t of the FFI beyond, text and blobs are strings. A string binds as text and must be UTF-8;
  * blob(bytes) of the module binds as a blob. SQLite takes booleans as 1 and 0. Values of
- * SQL_JSON come decoded, for which buntime.json must be loaded.
+ * SQL_JSON come decoded. buntime.json must be loaded.
  */
 #pragma once
 
@@ -48,6 +48,10 @@ struct sql_rows {
     const char *at;
     size_t made;
 };
+
+/* An empty list of rows, with room for so many. It is an array for JSON, also when it stays empty.
+ */
+void sql_push_list(lua_State *L, size_t count);
 
 /* Adds up to `most` rows (and not many more than `bytes` of them) to the list at the top. */
 void sql_push_rows(lua_State *L, struct sql_rows *rows, size_t most, size_t bytes);

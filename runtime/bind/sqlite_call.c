@@ -85,7 +85,7 @@ static int push_result(lua_State *L, void *arg)
         return 1;
     }
     if (call->list == LUA_NOREF)
-        lua_createtable(L, call->rows.count < SLICE_ROWS ? (int)call->rows.count : SLICE_ROWS, 0);
+        sql_push_list(L, call->rows.count < SLICE_ROWS ? call->rows.count : SLICE_ROWS);
     else
         lua_rawgeti(L, LUA_REGISTRYINDEX, call->list);
     sql_push_rows(L, &call->rows, SLICE_ROWS, SLICE_BYTES);
