@@ -304,7 +304,7 @@ postgres_open(struct loop *loop, const struct postgres_options *options, struct 
     struct pg_settings settings;
     struct postgres *pool;
 
-    if (!pg_settings_parse(&settings, options->url, err))
+    if (!pq_load(err) || !pg_settings_parse(&settings, options->url, err))
         return NULL;
     pool = mem_alloc(sizeof(*pool));
     pool->loop = loop;

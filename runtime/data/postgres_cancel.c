@@ -9,7 +9,7 @@ static void work(struct job *job)
     char problem[256];
 
     /* If it fails, the connection's timer closes it. */
-    PQcancel(canceller->cancel, problem, sizeof(problem));
+    pq.cancel(canceller->cancel, problem, sizeof(problem));
 }
 
 static void next(struct postgres *pool);
@@ -21,7 +21,7 @@ static void done(struct job *job)
         (struct postgres *)((char *)job - offsetof(struct postgres, canceller.job));
     struct pg_conn *c = canceller->conn;
 
-    PQfreeCancel(canceller->cancel);
+    pq.freeCancel(canceller->cancel);
     canceller->running = false;
     if (c) {
         c->cancelling = false;
@@ -43,7 +43,7 @@ static void next(struct postgres *pool)
     if (!c || canceller->running)
         return;
     c->wants_cancel = false;
-    canceller->cancel = PQgetCancel(c->pg);
+    canceller->cancel = pq.getCancel(c->pg);
     if (!canceller->cancel)
         return;
     canceller->conn = c;

@@ -21,14 +21,14 @@ static void set_events(struct pg_conn *c, unsigned events)
     c->events = events;
     if (events == 0)
         poll_stop(&c->poll);
-    else if (!poll_start(c->pool->loop, &c->poll, PQsocket(c->pg), events, &err))
+    else if (!poll_start(c->pool->loop, &c->poll, pq.socket(c->pg), events, &err))
         pg_conn_lose(c, "CONNECTION_LOST", "%s", err.message);
 }
 
 void pg_conn_watch(struct pg_conn *c)
 {
     /* A failure shows again when it is read from. */
-    set_events(c, POLL_READ | (PQflush(c->pg) > 0 ? POLL_WRITE : 0u));
+    set_events(c, POLL_READ | (pq.flush(c->pg) > 0 ? POLL_WRITE : 0u));
 }
 
 /* --- the end --- */
@@ -70,7 +70,7 @@ void pg_conn_lose(struct pg_conn *c, const char *code, const char *fmt, ...)
     poll_stop(&c->poll);
     timer_stop(&c->timer);
     pg_cancel_forget(c);
-    PQfinish(c->pg);
+    pq.finish(c->pg);
     c->pg = NULL;
     if (!c->listens)
         pool->open--;
@@ -171,7 +171,7 @@ static void send_setup(struct pg_conn *c)
 
     setup_text(c, text, sizeof(text));
     if (!pg_send_step(c, PG_STEP_SETUP, text))
-        pg_connect_failed(c, PQerrorMessage(c->pg));
+        pg_connect_failed(c, pq.errorMessage(c->pg));
 }
 
 void pg_setup_next(struct pg_conn *c)
@@ -195,7 +195,7 @@ void pg_setup_next(struct pg_conn *c)
 
 static void connected(struct pg_conn *c)
 {
-    PQsetnonblocking(c->pg, 1);
+    pq.setnonblocking(c->pg, 1);
     c->state = PG_SETTING_UP;
     send_setup(c);
 }
@@ -205,7 +205,7 @@ static void go_on_connecting(struct pg_conn *c)
     char text[512];
 
     set_events(c, 0); /* libpq may close the descriptor and open another */
-    switch (PQconnectPoll(c->pg)) {
+    switch (pq.connectPoll(c->pg)) {
     case PGRES_POLLING_READING:
         set_events(c, POLL_READ);
         return;
@@ -216,7 +216,7 @@ static void go_on_connecting(struct pg_conn *c)
         connected(c);
         return;
     default:
-        snprintf(text, sizeof(text), "%s", PQerrorMessage(c->pg));
+        snprintf(text, sizeof(text), "%s", pq.errorMessage(c->pg));
         pg_connect_failed(c, text);
     }
 }
@@ -246,14 +246,14 @@ static void start_connecting(struct pg_conn *c, const struct pg_settings *settin
     char text[512];
 
     c->state = PG_CONNECTING;
-    c->pg = PQconnectStartParams((const char *const *)settings->names,
-                                 (const char *const *)settings->values, 0);
-    if (!c->pg || PQstatus(c->pg) == CONNECTION_BAD) {
-        snprintf(text, sizeof(text), "%s", c->pg ? PQerrorMessage(c->pg) : "out of memory");
+    c->pg = pq.connectStartParams((const char *const *)settings->names,
+                                  (const char *const *)settings->values, 0);
+    if (!c->pg || pq.status(c->pg) == CONNECTION_BAD) {
+        snprintf(text, sizeof(text), "%s", c->pg ? pq.errorMessage(c->pg) : "out of memory");
         pg_connect_failed(c, text);
         return;
     }
-    PQsetNoticeProcessor(c->pg, ignore_notice, NULL);
+    pq.setNoticeProcessor(c->pg, ignore_notice, NULL);
     set_events(c, POLL_WRITE);
 }
 

@@ -8,8 +8,7 @@
 
 #include <locale.h>
 
-#include <libpq-fe.h>
-
+#include "data/libpq.h"
 #include "data/postgres.h"
 #include "data/resolve.h"
 #include "data/sqlite_value.h"

@@ -34,7 +34,7 @@ void pg_listen_next(struct pg_conn *c)
         l->state = LISTENER_SENT;
     }
     if (sql.len > 0 && !pg_send_step(c, PG_STEP_LISTEN, sql.data))
-        pg_conn_lose(c, "CONNECTION_LOST", "the connection was lost: %s", PQerrorMessage(c->pg));
+        pg_conn_lose(c, "CONNECTION_LOST", "the connection was lost: %s", pq.errorMessage(c->pg));
     buf_fini(&sql);
 }
 
@@ -69,14 +69,14 @@ void pg_listen_heard(struct pg_conn *c)
 {
     PGnotify *news;
 
-    while ((news = PQnotifies(c->pg))) {
+    while ((news = pq.notifies(c->pg))) {
         struct postgres_listener *l = c->listens ? c->pool->listeners : NULL;
 
         for (; l; l = l->next) {
             if (strcmp(l->channel, news->relname) == 0)
                 l->heard(l, news->extra, strlen(news->extra));
         }
-        PQfreemem(news);
+        pq.freemem(news);
     }
 }
 

@@ -12,24 +12,24 @@
 
 static char *field(const PGresult *result, int code)
 {
-    return mem_copy(PQresultErrorField(result, code));
+    return mem_copy(pq.resultErrorField(result, code));
 }
 
 /* libpq's own failures have no fields, only a text with a line end. */
 static void take_message(struct postgres_error *error, const PGresult *result)
 {
-    const char *state = PQresultErrorField(result, PG_DIAG_SQLSTATE);
-    const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
+    const char *state = pq.resultErrorField(result, PG_DIAG_SQLSTATE);
+    const char *message = pq.resultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
     if (!message)
-        message = PQresultErrorMessage(result);
+        message = pq.resultErrorMessage(result);
     snprintf(error->code, sizeof(error->code), "%s", state ? state : "CONNECTION_LOST");
     snprintf(error->message, sizeof(error->message), "%.*s", (int)strcspn(message, "\n"), message);
 }
 
 void pg_take_error(struct postgres_request *r, const PGresult *result)
 {
-    const char *position = PQresultErrorField(result, PG_DIAG_STATEMENT_POSITION);
+    const char *position = pq.resultErrorField(result, PG_DIAG_STATEMENT_POSITION);
     struct postgres_error *error = &r->error;
 
     r->failed = true;
@@ -46,11 +46,11 @@ void pg_take_error(struct postgres_request *r, const PGresult *result)
 
 static void read_names(struct postgres_request *r, const PGresult *result)
 {
-    const int count = PQnfields(result);
+    const int count = pq.nfields(result);
 
     r->column_count = (unsigned)count;
     for (int i = 0; i < count; i++) {
-        const char *name = PQfname(result, i);
+        const char *name = pq.fname(result, i);
         buf_add(&r->names, name, strlen(name) + 1);
     }
 }
@@ -92,11 +92,11 @@ static void refuse_copy(struct pg_conn *c)
 
 static void take_end(struct postgres_request *r, PGresult *result)
 {
-    const char *tag = PQcmdStatus(result);
+    const char *tag = pq.cmdStatus(result);
 
     if (strncmp(tag, "INSERT", 6) == 0 || strncmp(tag, "UPDATE", 6) == 0 ||
         strncmp(tag, "DELETE", 6) == 0 || strncmp(tag, "MERGE", 5) == 0)
-        r->changes = strtoll(PQcmdTuples(result), NULL, 10);
+        r->changes = strtoll(pq.cmdTuples(result), NULL, 10);
     /* COMMIT of a transaction in which something failed: not an error, but no success either. */
     if (r->verb == POSTGRES_COMMIT && strcmp(tag, "ROLLBACK") == 0)
         pg_fail(r, "25P02", "the transaction was rolled back: a statement in it had failed");
@@ -119,7 +119,7 @@ void pg_take_result(struct pg_conn *c, PGresult *result)
 {
     struct postgres_request *r = c->request;
 
-    switch (PQresultStatus(result)) {
+    switch (pq.resultStatus(result)) {
     case PGRES_SINGLE_TUPLE:
         if (r)
             take_row(c, r, result);

@@ -14,7 +14,7 @@ bool pg_send_step(struct pg_conn *c, enum pg_step step, const char *sql)
     c->failed = false;
     if (c->state == PG_IDLE)
         c->state = PG_RUNNING;
-    sent = sql ? PQsendQuery(c->pg, sql) : pg_statement_send(c, c->request);
+    sent = sql ? pq.sendQuery(c->pg, sql) : pg_statement_send(c, c->request);
     if (sent)
         pg_conn_watch(c);
     return sent;
@@ -63,7 +63,7 @@ static void start_guard(struct pg_conn *c)
 
 static void lose_sending(struct pg_conn *c)
 {
-    pg_conn_lose(c, "CONNECTION_LOST", "the connection was lost: %s", PQerrorMessage(c->pg));
+    pg_conn_lose(c, "CONNECTION_LOST", "the connection was lost: %s", pq.errorMessage(c->pg));
 }
 
 void pg_run(struct pg_conn *c, struct postgres_request *r)
@@ -126,7 +126,7 @@ static bool use_transaction(struct postgres_request *r)
 /* What the request was for the connection's transaction. */
 static void settle_transaction(struct pg_conn *c, struct postgres_request *r)
 {
-    const bool outside = PQtransactionStatus(c->pg) == PQTRANS_IDLE;
+    const bool outside = pq.transactionStatus(c->pg) == PQTRANS_IDLE;
 
     if (r->verb == POSTGRES_BEGIN && !r->failed && !r->cancelled) {
         c->transaction = r->transaction = ++c->pool->last_transaction;
@@ -182,7 +182,7 @@ static bool try_again(struct pg_conn *c, struct postgres_request *r)
     if (!c->failed || !c->statement || !r->failed || !is_stale(r))
         return false;
     pg_statement_drop(c);
-    if (c->retried || r->cancelled || PQtransactionStatus(c->pg) != PQTRANS_IDLE)
+    if (c->retried || r->cancelled || pq.transactionStatus(c->pg) != PQTRANS_IDLE)
         return false;
     c->retried = true;
     r->failed = false;
@@ -214,7 +214,7 @@ static void end_preparing(struct pg_conn *c)
 static void end_rollback(struct pg_conn *c)
 {
     c->ending = false;
-    if (c->failed || PQtransactionStatus(c->pg) != PQTRANS_IDLE)
+    if (c->failed || pq.transactionStatus(c->pg) != PQTRANS_IDLE)
         pg_conn_lose(c, "CONNECTION_LOST", "cannot roll back: %s", c->problem);
     else
         pg_next(c);
@@ -244,12 +244,12 @@ static void end_step(struct pg_conn *c)
 
 void pg_receive(struct pg_conn *c)
 {
-    if (!PQconsumeInput(c->pg)) {
+    if (!pq.consumeInput(c->pg)) {
         lose_sending(c);
         return;
     }
-    while (!c->lost && !PQisBusy(c->pg)) {
-        PGresult *result = PQgetResult(c->pg);
+    while (!c->lost && !pq.isBusy(c->pg)) {
+        PGresult *result = pq.getResult(c->pg);
 
         if (result)
             pg_take_result(c, result);
@@ -257,7 +257,7 @@ void pg_receive(struct pg_conn *c)
             break;
         else
             end_step(c);
-        PQclear(result);
+        pq.clear(result);
     }
     if (c->lost)
         return;

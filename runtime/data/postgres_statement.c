@@ -107,7 +107,7 @@ static bool prepare(struct pg_conn *c, struct postgres_request *r, const struct 
     char name[NAME_SIZE];
 
     snprintf(name, sizeof(name), "s%u", c->statement->id);
-    return PQsendPrepare(c->pg, name, r->sent.data, (int)r->value_count, params->types);
+    return pq.sendPrepare(c->pg, name, r->sent.data, (int)r->value_count, params->types);
 }
 
 static bool run(struct pg_conn *c, struct postgres_request *r, const struct pg_params *params)
@@ -117,13 +117,13 @@ static bool run(struct pg_conn *c, struct postgres_request *r, const struct pg_p
 
     if (c->statement) {
         snprintf(name, sizeof(name), "s%u", c->statement->id);
-        sent = PQsendQueryPrepared(c->pg, name, (int)r->value_count, params->values,
-                                   params->lengths, params->formats, 0);
+        sent = pq.sendQueryPrepared(c->pg, name, (int)r->value_count, params->values,
+                                    params->lengths, params->formats, 0);
     } else {
-        sent = PQsendQueryParams(c->pg, r->sent.data, (int)r->value_count, params->types,
-                                 params->values, params->lengths, params->formats, 0);
+        sent = pq.sendQueryParams(c->pg, r->sent.data, (int)r->value_count, params->types,
+                                  params->values, params->lengths, params->formats, 0);
     }
-    return sent && PQsetSingleRowMode(c->pg);
+    return sent && pq.setSingleRowMode(c->pg);
 }
 
 bool pg_statement_send(struct pg_conn *c, struct postgres_request *r)

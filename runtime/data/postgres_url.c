@@ -95,14 +95,14 @@ bool pg_settings_parse(struct pg_settings *s, const char *url, struct err *err)
     if (!is_url(url))
         return err_set(err, "INVALID_URL",
                        "the URL must begin with postgres://, as postgres://user@host:5432/name");
-    options = PQconninfoParse(url, &message);
+    options = pq.conninfoParse(url, &message);
     if (!options) {
         refuse(message, err);
-        PQfreemem(message);
+        pq.freemem(message);
         return false;
     }
     take(s, options);
-    PQconninfoFree(options);
+    pq.conninfoFree(options);
     return true;
 }
 

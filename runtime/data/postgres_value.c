@@ -127,11 +127,11 @@ static void put_bytes(struct postgres *pool, struct str text, struct buf *out)
         hex_decode((struct str){text.at + 2, text.len - 2}, pool->scratch.data)) {
         value.bytes = (struct str){pool->scratch.data, text.len / 2 - 1};
     } else {
-        bytes = PQunescapeBytea((const unsigned char *)text.at, &value.bytes.len);
+        bytes = pq.unescapeBytea((const unsigned char *)text.at, &value.bytes.len);
         value.bytes.at = (const char *)bytes;
     }
     sql_put(out, &value);
-    PQfreemem(bytes);
+    pq.freemem(bytes);
 }
 
 /* "2024-01-02 03:04:05.6+00" becomes "2024-01-02T03:04:05.6Z". What is not of this form
@@ -160,12 +160,12 @@ static void put_time(struct postgres *pool, struct str text, struct buf *out)
 void pg_value_read(
     struct postgres *pool, const PGresult *result, int row, int column, struct buf *out)
 {
-    const char *text = PQgetvalue(result, row, column);
-    const Oid type = PQftype(result, column);
-    const size_t len = (size_t)PQgetlength(result, row, column);
+    const char *text = pq.getvalue(result, row, column);
+    const Oid type = pq.ftype(result, column);
+    const size_t len = (size_t)pq.getlength(result, row, column);
     struct sql_value value = {.type = SQL_TEXT, .bytes = {text, len}};
 
-    if (PQgetisnull(result, row, column))
+    if (pq.getisnull(result, row, column))
         value.type = SQL_NULL;
     else if (type == OID_BOOL)
         value = (struct sql_value){.type = SQL_BOOLEAN, .integer = *text == 't'};
