@@ -11,7 +11,7 @@
 #include "bind/json.h"
 #include "bind/sql.h"
 
-enum { SLICE_VALUES = 5000, SLICE_BYTES = 256 << 10, FIRST_SIZE = 10000 };
+enum { SLICE_VALUES = 2000, SLICE_BYTES = 256 << 10, FIRST_SIZE = 10000 };
 
 void redis_reply_init(struct redis_reply *reply, const char *flat, bool list, unsigned count)
 {

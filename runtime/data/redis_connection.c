@@ -115,7 +115,7 @@ static void ping(struct redis_conn *c)
     redis_put_argument(&commands, STR("PING"));
     redis_conn_send(c, &commands);
     buf_fini(&commands);
-    timer_start(c->redis->loop, &c->timer, REDIS_PING_MS);
+    timer_start(c->redis->loop, &c->timer, REDIS_PING_TIMES * c->redis->limits.timeout_ms);
 }
 
 static void expired(struct timer *timer)
@@ -185,7 +185,7 @@ void redis_conn_ready(struct redis_conn *c)
 
     c->state = REDIS_READY;
     if (c->role == ROLE_SUBSCRIBED) {
-        timer_start(redis->loop, &c->timer, REDIS_PING_MS);
+        timer_start(redis->loop, &c->timer, REDIS_PING_TIMES * redis->limits.timeout_ms);
         redis_subscribe_all(c);
         return;
     }

@@ -18,7 +18,7 @@ enum {
     REDIS_PENDING_MAX = 256 << 20, /* bytes of commands without a reply */
     REDIS_BLOCKING_MAX = 100,      /* connections of commands that block */
     REDIS_IDLE_MS = 10000,         /* how long one of those is kept for the next */
-    REDIS_PING_MS = 15000,         /* how often a subscribed connection shows that it lives */
+    REDIS_PING_TIMES = 3, /* the time-out: how often a subscribed connection shows that it lives */
     REDIS_BACKOFF_FIRST_MS = 50,
     REDIS_BACKOFF_MOST_MS = 2000,
 };

@@ -474,6 +474,45 @@ describe("a transaction of postgres", function()
     assert.equal(tonumber(("10"):rep(10), 2), n())
   end)
 
+  it("does not let a statement slip out behind its commit", function()
+    run([[
+      db:exec("create function dawdle() returns trigger language plpgsql as"
+        .. " 'begin perform pg_sleep(0.3); return null; end'")
+      db:exec("create constraint trigger slow after update on acct deferrable initially deferred"
+        .. " for each row execute function dawdle()")
+    ]])
+    local got = run([[
+      local late
+      db:transaction(function(tx)
+        tx:exec("update acct set n = 1")
+        late = task.spawn(function()
+          buntime.sleep(0.1) -- COMMIT is on its way
+          return select(2, pcall(tx.exec, tx, "update acct set n = 2")).code
+        end)
+      end)
+      return late:wait()
+    ]])
+    run([[ db:exec("drop trigger slow on acct") db:exec("drop function dawdle") ]])
+    assert.equal("TRANSACTION_ENDED", got)
+    assert.equal(1, n())
+  end)
+
+  it("rolls back when its coroutine is dropped", function()
+    run([[
+      local co = coroutine.create(function()
+        db:transaction(function(tx)
+          tx:exec("update acct set n = 8")
+          coroutine.yield()
+        end)
+      end)
+      assert(coroutine.resume(co))
+      co = nil
+      collectgarbage()
+      collectgarbage()
+    ]])
+    assert.equal(0, n())
+  end)
+
   it("fails with CONNECTION_LOST when its connection is lost", function()
     assert.equal("CONNECTION_LOST", failure([[
       db:transaction(function(tx)
@@ -829,5 +868,27 @@ describe("a listener of postgres", function()
       brief:close()
       return t:wait()
     ]], pg.port))
+  end)
+
+  it("goes with its plugin when that is reloaded, as statements that run do", function()
+    run([[
+      db:listen("a", print)
+      state.t = task.spawn(function() db:query("select pg_sleep(34)") end)
+      task.spawn(function()
+        db:transaction(function(tx)
+          tx:exec("select 1")
+          buntime.sleep(100)
+        end)
+      end)
+    ]])
+    assert.is_truthy(process.eventually(function()
+      return listening() == 1 and pg:running("pg_sleep(34)") == 1
+    end))
+    s:write("chunks/touched.lua", "return 1")
+    assert.equal(200, s:reload().status)
+    assert.is_truthy(process.eventually(function()
+      return pg:activity("true") == 0
+    end, 15))
+    assert.same({ v = 1 }, run([[ return db:first("select 1 as v") ]]))
   end)
 end)

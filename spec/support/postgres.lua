@@ -180,7 +180,8 @@ end
 --- @param condition string of pg_stat_activity
 --- @return integer connections
 function Postgres:activity(condition)
-  local statement = "select count(*) from pg_stat_activity where pid <> pg_backend_pid() and (%s)"
+  local statement = "select count(*) from pg_stat_activity"
+    .. " where backend_type = 'client backend' and pid <> pg_backend_pid() and (%s)"
   return tonumber(self:psql(statement:format(condition)))
 end
 
