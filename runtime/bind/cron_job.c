@@ -23,7 +23,6 @@
 enum {
     CHECK_MS = 60000,     /* the clock is looked at that often: somebody may set it */
     SET_BACK_MS = 600000, /* from here on it was set, not adjusted */
-    NOT_LIVE_MS = 20,
 };
 
 struct cron_job {
@@ -192,10 +191,8 @@ static void fire(struct timer *timer)
         arm_after(job, now);
     } else if (now < job->fire_ms) {
         wait(job);
-    } else if (!is_live(job)) {
-        timer_start(vm_loop(job->vm), timer, NOT_LIVE_MS);
-    } else {
-        job->running++; /* the function may stop its own job */
+    } else if (is_live(job)) { /* else go_live() goes on with it */
+        job->running++;        /* the function may stop its own job */
         run(job, now);
         job->running--;
         if (!job->closed)
@@ -203,6 +200,14 @@ static void fire(struct timer *timer)
         else if (job->running == 0)
             free_job(job);
     }
+}
+
+/* Told at the swap instead of looked for: reloads that follow each other quickly would replace
+ * every instance before it had looked.
+ */
+static void go_live(struct resource *resource)
+{
+    wait(job_of(resource));
 }
 
 /* --- the record that instances of a plugin share --- */
@@ -272,6 +277,7 @@ struct cron_job *cron_job_start(const struct cron_job_options *options)
     job->jitter = options->jitter;
     job->resource.kind = KIND;
     job->resource.close = close_resource;
+    job->resource.live = go_live;
     snprintf(job->resource.label, sizeof(job->resource.label), "%.40s %.22s", job->name, job->line);
     take_record(job, options->book, options->name != NULL);
     ledger_add(job->vm, &job->resource);

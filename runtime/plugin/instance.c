@@ -314,6 +314,13 @@ struct task *instance_task(struct instance *instance, enum entry entry, struct e
 
 /* --- ending --- */
 
+void instance_go_live(struct instance *instance)
+{
+    instance->state = INSTANCE_LIVE;
+    if (instance->vm)
+        ledger_live(instance->vm);
+}
+
 static bool stops_at_swap(const struct resource *resource)
 {
     return strcmp(resource->kind, "timer") == 0 || strcmp(resource->kind, "cron") == 0;

@@ -109,6 +109,9 @@ bool instance_has(const struct instance *instance, enum entry entry);
 /* A new task with the entry's function pushed on it. NULL: err set. */
 struct task *instance_task(struct instance *instance, enum entry entry, struct err *err);
 
+/* The swap has made it one that serves: what waited for that goes on. */
+void instance_go_live(struct instance *instance);
+
 /* Stops what must not outlive the swap: timers and schedules. */
 void instance_stop_timers(struct instance *instance);
 

@@ -354,7 +354,8 @@ static bool holds(struct instance *const *instances, size_t len, const struct in
 
 static void bring_live(struct instance *instance)
 {
-    instance->state = INSTANCE_LIVE;
+    if (instance->state != INSTANCE_LIVE)
+        instance_go_live(instance);
     instance->service->live = instance;
 }
 

@@ -376,6 +376,14 @@ const struct resource *ledger_first(const struct vm *vm)
     return vm->ledger;
 }
 
+void ledger_live(struct vm *vm)
+{
+    for (struct resource *resource = vm->ledger; resource; resource = resource->next) {
+        if (resource->live)
+            resource->live(resource);
+    }
+}
+
 void ledger_close(struct vm *vm)
 {
     while (vm->ledger) {

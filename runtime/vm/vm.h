@@ -27,6 +27,7 @@ struct resource {
     const char *kind; /* "timer", for reports; static text */
     char label[64];   /* what distinguishes it, e.g. "plugin.lua:12" */
     void (*close)(struct resource *resource);
+    void (*live)(struct resource *resource); /* see ledger_live(); NULL: nothing to do */
     struct vm *vm;
     struct resource *prev, *next;
 };
@@ -80,6 +81,8 @@ void ledger_add(struct vm *vm, struct resource *resource);
 void ledger_remove(struct resource *resource); /* no-op if not on a ledger */
 size_t ledger_count(const struct vm *vm);
 const struct resource *ledger_first(const struct vm *vm); /* walk by ->next */
+/* Tells each that the VM's instance begins to serve. What is told may not change the ledger. */
+void ledger_live(struct vm *vm);
 /* Closes all of them, newest first. */
 void ledger_close(struct vm *vm);
 

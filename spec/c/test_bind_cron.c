@@ -344,8 +344,8 @@ static void open_counter(struct instance *instance, enum instance_state state, c
 static void swap(struct instance *old, struct instance *fresh)
 {
     old->state = INSTANCE_DRAINING;
-    fresh->state = INSTANCE_LIVE;
     ledger_close(old->vm);
+    instance_go_live(fresh);
 }
 
 static int64_t ms_of_minute(void)
@@ -388,6 +388,32 @@ static void test_swaps(const char *options)
     close_plugins();
 }
 
+/* One reload after the other, none of whose instances lives for long. The first replaces the one
+ * whose time has just come; the time is run meanwhile, not when the reloads are over.
+ */
+static void test_quick_swaps(void)
+{
+    struct instance instances[2];
+
+    open_plugins(30);
+    open_counter(&instances[0], INSTANCE_LIVE, "");
+    pass(29900, 100);
+    pass_ms(200);
+    for (int i = 0; i < 60; i++) {
+        struct instance *old = &instances[i % 2], *fresh = &instances[1 - i % 2];
+        open_counter(fresh, INSTANCE_BUILDING, "");
+        if (i == 0)
+            ledger_close(old->vm);
+        pass(3, 3);
+        swap(old, fresh);
+        vm_close(old->vm);
+        pass(3, 3);
+    }
+    CHECK(total == 1);
+    vm_close(instances[0].vm);
+    close_plugins();
+}
+
 /* Built for minutes, while the old one goes on: none of its times is run again. */
 static void test_slow_build(void)
 {
@@ -418,7 +444,7 @@ static void test_not_live(void)
     open_counter(&fresh, INSTANCE_BUILDING, "");
     pass(40000, 500);
     CHECK(total == 0);
-    fresh.state = INSTANCE_LIVE;
+    instance_go_live(&fresh);
     pass(1000, 500);
     CHECK(total == 1);
     vm_close(fresh.vm);
@@ -469,6 +495,7 @@ int main(void)
     test_clock_adjusted();
     test_jitter();
     test_twins();
+    test_quick_swaps();
     test_slow_build();
     test_not_live();
     test_failed_build();
