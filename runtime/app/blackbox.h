@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
-#include "plugin/digest.h"
+#include "conf/digest.h"
 #include "vm/watchdog.h"
 
 enum { BOX_NAME_MAX = 128, BOX_PLUGINS = 4096, BOX_QUARANTINE = 64 };

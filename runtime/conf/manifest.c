@@ -118,6 +118,8 @@ static void read_into(const struct report *r, struct manifest *m)
     problems_sort(r->problems, from);
 }
 
+enum { APP_TIMEOUT_MS = 30000, APP_MAX_REQUESTS = 1000 };
+
 static struct shared *new_manifest(const char *dir, const char *file)
 {
     struct shared *shared = mem_alloc(sizeof(*shared));
@@ -129,6 +131,9 @@ static struct shared *new_manifest(const char *dir, const char *file)
         .enabled = true,
         .dependencies = no_names,
         .optional_dependencies = no_names,
+        .timeout = APP_TIMEOUT_MS,
+        .max_requests = APP_MAX_REQUESTS,
+        .permissions = {no_names, no_names, no_names, no_names},
     };
     return shared;
 }

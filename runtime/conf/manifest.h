@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/err.h"
 #include "conf/problems.h"
@@ -23,6 +24,18 @@ struct manifest_menu {
 struct public_route {
     const char *method; /* "GET", …; "" = every method */
     const char *pattern;
+};
+
+/* Who may reach an app (SPEC 9). */
+enum visibility {
+    VISIBILITY_PUBLIC,
+    VISIBILITY_PROTECTED, /* callers that the control plane would let read workers */
+    VISIBILITY_INTERNAL,  /* loopback peers: other plugins and apps of this server */
+};
+
+/* What an app asks the sandbox to open; NULL-terminated lists, never NULL. */
+struct permissions {
+    const char *const *read, *const *write, *const *net, *const *env;
 };
 
 struct manifest {
@@ -45,6 +58,11 @@ struct manifest {
     size_t memory;        /* bytes; 0 = the default */
     size_t max_body_size; /* bytes; 0 = the server's limit */
     bool jit;
+    uint64_t timeout, ttl, idle_timeout; /* of apps, ms; timeout is never 0 */
+    uint64_t max_requests;               /* of apps */
+    enum visibility visibility;
+    const struct value *env; /* a map of scalars, or NULL */
+    struct permissions permissions;
     const struct value *config; /* the `config:` block, a map, or NULL */
     const struct value *root;   /* the whole document, a map */
 };

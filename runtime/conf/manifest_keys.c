@@ -156,13 +156,14 @@ read_size(const struct report *r, const char *name, const struct value *value, s
     return report_wanted(r, name, value, SIZE_ALLOWED);
 }
 
-static void read_duration(const struct report *r, const char *name, const struct value *value)
+static bool
+read_duration(const struct report *r, const char *name, const struct value *value, uint64_t *out)
 {
     char text[64];
-    uint64_t ms;
 
-    if (!quantity_text(value, text) || !duration_parse(str_of(text), &ms))
-        report_wanted(r, name, value, DURATION_ALLOWED);
+    if (quantity_text(value, text) && duration_parse(str_of(text), out))
+        return true;
+    return report_wanted(r, name, value, DURATION_ALLOWED);
 }
 
 static void read_memory(const struct report *r, struct manifest *m, const struct value *value)
@@ -186,36 +187,44 @@ read_max_body_size(const struct report *r, struct manifest *m, const struct valu
 
 static void read_timeout(const struct report *r, struct manifest *m, const struct value *value)
 {
-    (void)m;
-    read_duration(r, "timeout", value);
+    if (read_duration(r, "timeout", value, &m->timeout) && m->timeout == 0)
+        report_wanted(r, "timeout", value, "more than 0");
 }
 
 static void read_ttl(const struct report *r, struct manifest *m, const struct value *value)
 {
-    (void)m;
-    read_duration(r, "ttl", value);
+    read_duration(r, "ttl", value, &m->ttl);
 }
 
 static void read_idle_timeout(const struct report *r, struct manifest *m, const struct value *value)
 {
-    (void)m;
-    read_duration(r, "idleTimeout", value);
+    read_duration(r, "idleTimeout", value, &m->idle_timeout);
 }
 
 static void read_max_requests(const struct report *r, struct manifest *m, const struct value *value)
 {
-    (void)m;
     if (!report_type(r, "maxRequests", value, VALUE_NUMBER))
         return;
     if (!(value->number >= 1) || value->number > 1e15 ||
         value->number > (double)(uint64_t)value->number)
         report_wanted(r, "maxRequests", value, "a whole number, at least 1");
+    else
+        m->max_requests = (uint64_t)value->number;
 }
 
 static void read_visibility(const struct report *r, struct manifest *m, const struct value *value)
 {
-    (void)m;
-    report_text(r, "visibility", value);
+    static const char *const names[] = {"public", "protected", "internal"};
+    const char *text = report_text(r, "visibility", value);
+
+    for (size_t i = 0; text && i < sizeof(names) / sizeof(names[0]); i++) {
+        if (strcmp(text, names[i]) == 0) {
+            m->visibility = (enum visibility)i;
+            return;
+        }
+    }
+    if (text)
+        report_wanted(r, "visibility", value, "public, protected or internal");
 }
 
 /* config */

@@ -216,9 +216,9 @@ void manifest_read_menus(const struct report *r, struct manifest *m, const struc
 
 void manifest_read_env(const struct report *r, struct manifest *m, const struct value *value)
 {
-    (void)m;
     if (!report_type(r, "env", value, VALUE_MAP))
         return;
+    m->env = value;
     for (size_t i = 0; i < value->map.len; i++) {
         const struct value_entry *entry = &value->map.entries[i];
 
@@ -231,34 +231,51 @@ void manifest_read_env(const struct report *r, struct manifest *m, const struct 
     }
 }
 
-static void
-read_permission(const struct report *r, const char *const *known, const struct value_entry *entry)
+static const char *const *
+read_texts(const struct report *r, const char *name, const struct value *list)
 {
-    const char *name = arena_printf(r->arena, "permissions.%s", entry->key.at);
-    bool is_known = false;
+    const char **texts = arena_alloc(r->arena, (list->list.len + 1) * sizeof(*texts));
+    size_t len = 0;
 
-    for (const char *const *one = known; *one; one++)
-        is_known = is_known || strcmp(*one, entry->key.at) == 0;
-    if (!is_known) {
-        report_key(r, entry, "permissions: unknown key %s (allowed: read, write, net, env)",
-                   report_quote(r, entry->key));
+    for (size_t i = 0; i < list->list.len; i++) {
+        texts[len] =
+            report_text(r, arena_printf(r->arena, "%s[%zu]", name, i + 1), list->list.items[i]);
+        len += texts[len] != NULL;
+    }
+    texts[len] = NULL;
+    return texts;
+}
+
+static void read_permission(const struct report *r,
+                            struct permissions *permissions,
+                            const struct value_entry *entry)
+{
+    const struct {
+        const char *name;
+        const char *const **list;
+    } known[] = {{"read", &permissions->read},
+                 {"write", &permissions->write},
+                 {"net", &permissions->net},
+                 {"env", &permissions->env}};
+    const char *name = arena_printf(r->arena, "permissions.%s", entry->key.at);
+
+    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+        if (strcmp(known[i].name, entry->key.at) != 0)
+            continue;
+        if (report_type(r, name, entry->value, VALUE_LIST))
+            *known[i].list = read_texts(r, name, entry->value);
         return;
     }
-    if (!report_type(r, name, entry->value, VALUE_LIST))
-        return;
-    for (size_t i = 0; i < entry->value->list.len; i++)
-        report_text(r, arena_printf(r->arena, "%s[%zu]", name, i + 1), entry->value->list.items[i]);
+    report_key(r, entry, "permissions: unknown key %s (allowed: read, write, net, env)",
+               report_quote(r, entry->key));
 }
 
 void manifest_read_permissions(const struct report *r,
                                struct manifest *m,
                                const struct value *value)
 {
-    static const char *const known[] = {"read", "write", "net", "env", NULL};
-
-    (void)m;
     if (!report_type(r, "permissions", value, VALUE_MAP))
         return;
     for (size_t i = 0; i < value->map.len; i++)
-        read_permission(r, known, &value->map.entries[i]);
+        read_permission(r, &m->permissions, &value->map.entries[i]);
 }

@@ -14,8 +14,8 @@
 #include <lua.h>
 
 #include "base/err.h"
+#include "conf/digest.h"
 #include "ev/loop.h"
-#include "plugin/digest.h"
 
 struct config;
 struct manifest;

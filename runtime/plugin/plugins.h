@@ -14,7 +14,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
-#include "plugin/digest.h"
+#include "conf/digest.h"
 #include "plugin/faults.h"
 
 struct cron_book;

@@ -1,4 +1,4 @@
-#include "plugin/digest.h"
+#include "conf/digest.h"
 
 #include <dirent.h>
 #include <errno.h>
