@@ -24,7 +24,7 @@ debug: ## build-debug/buntime, not optimised
 run: build ## build, then serve ./plugins at http://localhost:8000
 	@exec build/buntime serve
 
-test: ## everything: C and Lua units, integration (ASan+UBSan, release), lints
+test: ## everything: C and Lua units, integration (ASan+UBSan, release), the image, lints
 	@tools/deps run test
 	@cmake --preset release --log-level=WARNING
 	@cmake --preset asan --log-level=WARNING
@@ -51,7 +51,7 @@ format: ## clang-format every C file
 	@find runtime spec bench cmake -name '*.[ch]' | xargs clang-format -i
 
 image: ## the container image, with podman or docker
-	@$$(command -v podman || command -v docker) build -t buntime .
+	@$$(command -v podman || command -v docker) build -t buntime:latest .
 
 clean: ## remove everything built
 	@rm -rf build build-*

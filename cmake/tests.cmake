@@ -1,4 +1,5 @@
-# Every test is a file; none is listed here. ctest labels: unit, integration, plugin, fuzz, lint.
+# Every test is a file; none is listed here. ctest labels: unit, integration, plugin, fuzz,
+# image, lint.
 
 set(root ${PROJECT_SOURCE_DIR})
 set(sanitizer_env
@@ -108,6 +109,14 @@ foreach(file ${fuzz_files})
     add_house_test(fuzz/${title} fuzz 120 ${name} ${root}/spec/fuzz/corpus/${title})
   endif()
 endforeach()
+
+# The container image, built and run; only once, and only where a container can be run (77: it cannot)
+if(BUNTIME_RELEASE_BIN)
+  add_house_test(image/run image 900 bash spec/image/run.sh ${PROJECT_BINARY_DIR}/image)
+  add_house_test(image/deploy image 120 sh spec/image/deploy.sh)
+  set_tests_properties(image/run image/deploy PROPERTIES SKIP_RETURN_CODE 77)
+  set_property(TEST image/deploy APPEND PROPERTY ENVIRONMENT "BUNTIME_BIN=${BUNTIME_RELEASE_BIN}")
+endif()
 
 # Lints
 foreach(title layers functions stubs)
