@@ -13,7 +13,16 @@ local SMALL = 40
 local GREETING = { path = "/hello/api/greeting" }
 local ECHO = { path = "/hello/api/echo", script = "bench/echo.lua" }
 
-local M = { order = { "greeting", "echo", "hook", "service", "fetch", "start", "memory", "reload", "soak" } }
+local M = {
+  order = {
+    "greeting", "echo", "hook", "service", "fetch", "sqlite", "postgres", "streams", "sockets",
+    "start", "memory", "reload", "soak",
+  },
+}
+
+for name, case in pairs(require("bench.waiting")) do
+  M[name] = case
+end
 
 --- Runs the contestants in turn, ROUNDS times.
 --- @param contestants table[] { title, server, load }

@@ -10,14 +10,16 @@ local TICKS = 100 -- a second, of utime and stime in /proc
 local M = {}
 
 --- CPU seconds that the process has used, its threads included.
-local function cpu_seconds(pid)
+--- @return number
+function M.cpu_seconds(pid)
   local stat = assert(process.read(("/proc/%d/stat"):format(pid)), "the server is gone")
   local utime, stime = stat:match("%) %S" .. (" %-?%d+"):rep(10) .. " (%d+) (%d+)")
   return (tonumber(utime) + tonumber(stime)) / TICKS
 end
 
-local function wrk_args(port, load, seconds)
-  local args = { "taskset", "-c", "1", "wrk", "-t1", "-c" .. CONNECTIONS, "-d" .. seconds .. "s" }
+local function wrk_args(port, load, seconds, connections)
+  local most = "-c" .. (connections or CONNECTIONS)
+  local args = { "taskset", "-c", "1", "wrk", "-t1", most, "-d" .. seconds .. "s" }
   if load.script then
     args[#args + 1] = "-s"
     args[#args + 1] = load.script
@@ -46,14 +48,14 @@ end
 --- @return table { rps, us } requests a second, microseconds of CPU a request
 function M.sample(server, load, seconds)
   local pid = type(server.pid) == "number" and server.pid or server:pid()
-  local before = cpu_seconds(pid)
+  local before = M.cpu_seconds(pid)
   local _, out, err, problem = process.run({ args = wrk_args(server.port, load, seconds) }, seconds + 20)
   assert(not problem, problem)
   local result = parse(out .. err)
   if result.failed > 0 then
     error(("%s %s: %d requests failed"):format(server.name, load.path, result.failed), 0)
   end
-  result.us = (cpu_seconds(pid) - before) * 1e6 / result.requests
+  result.us = (M.cpu_seconds(pid) - before) * 1e6 / result.requests
   return result
 end
 
@@ -72,22 +74,79 @@ end
 --- @param client table a server with that plugin
 --- @return table { rps, us } requests a second, microseconds of the client's CPU a request
 function M.fetching(client, url, seconds)
-  local before, began = cpu_seconds(client:pid()), socket.gettime()
+  local before, began = M.cpu_seconds(client:pid()), socket.gettime()
   local target = "/fetch/load?url=%s&seconds=%d&connections=%d"
   local res = client:get(target:format(url, seconds, CONNECTIONS))
   assert(res.status == 200, res.body)
   local count = res:json().count
   return {
     rps = count / (socket.gettime() - began),
-    us = (cpu_seconds(client:pid()) - before) * 1e6 / count,
+    us = (M.cpu_seconds(client:pid()) - before) * 1e6 / count,
   }
 end
 
---- Starts a load that goes on until it is stopped.
---- @return fun(): table stop gives what parse() does
-function M.background(server, load)
+--- A crowd of connections (bench/crowd.c), pinned to core 1.
+--- @param program string
+--- @param ... string|number its arguments
+--- @return fun(): string go lets it do its work, and gives what it printed
+function M.crowd(program, ...)
   local log = os.tmpname()
-  local wrk = process.spawn({ args = wrk_args(server.port, load, 600), stdout = log, stderr = log })
+  local args = { "taskset", "-c", "1", program, ... }
+  for i, value in ipairs(args) do
+    args[i] = tostring(value)
+  end
+  local crowd = process.spawn({ args = args, stdout = log, stderr = log })
+  local open = process.eventually(function()
+    return process.read(log):find("open\n", 1, true) or not crowd:alive()
+  end, 60)
+  assert(open and crowd:alive(), process.read(log))
+  return function()
+    crowd:kill("HUP")
+    local code, out = crowd:wait(60), process.read(log)
+    os.remove(log)
+    assert(code == 0, out)
+    return out:match("open\n(.*)")
+  end
+end
+
+--- How long a route takes to answer, asked again and again over one connection.
+--- @param server table
+--- @param path string
+--- @param seconds number
+--- @param pause? number seconds between two, 0.001 unless told
+--- @return table { worst, p99, count } in milliseconds
+function M.probe(server, path, seconds, pause)
+  local sock = assert(socket.connect("127.0.0.1", server.port))
+  sock:setoption("tcp-nodelay", true)
+  sock:settimeout(30)
+  local times, over = {}, socket.gettime() + seconds
+  local request = ("GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n"):format(path)
+  repeat
+    local began = socket.gettime()
+    assert(sock:send(request))
+    assert(assert(sock:receive("*l")):find(" 200 ", 1, true))
+    local length
+    repeat
+      local line = assert(sock:receive("*l"))
+      length = line:lower():match("^content%-length: (%d+)") or length
+    until line == ""
+    assert(sock:receive(tonumber(length)))
+    local now = socket.gettime()
+    times[#times + 1] = (now - began) * 1000
+    socket.sleep(pause or 0.001)
+  until now >= over
+  sock:close()
+  table.sort(times)
+  return { worst = times[#times], p99 = times[math.ceil(#times * 0.99)], count = #times }
+end
+
+--- Starts a load that goes on until it is stopped.
+--- @param connections? integer
+--- @return fun(): table stop gives what parse() does
+function M.background(server, load, connections)
+  local log = os.tmpname()
+  local args = wrk_args(server.port, load, 600, connections)
+  local wrk = process.spawn({ args = args, stdout = log, stderr = log })
   return function()
     wrk:kill("INT") -- wrk then prints what it has
     assert(wrk:wait(10) == 0, "wrk did not end")

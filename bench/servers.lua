@@ -8,7 +8,7 @@ local socket = require("socket")
 local PEERS = assert(process.absolute("."), "run this in the repository's root") .. "/build/bench-peers"
 local NGINX_ROOT = PEERS .. "/root"
 
-local M = { bare_curl = PEERS .. "/bare_curl" }
+local M = { bare_curl = PEERS .. "/bare_curl", crowd = PEERS .. "/crowd" }
 local started = {}
 
 local function must_run(args)
@@ -24,6 +24,7 @@ function M.prepare()
   must_run({ "sh", "-c", "gcc -std=gnu11 -D_GNU_SOURCE -DH2O_USE_LIBUV=0 -O2 bench/bare_h2o.c -o "
     .. PEERS .. "/bare_h2o $(pkg-config --libs libh2o-evloop openssl)" })
   must_run({ "gcc", "-std=gnu11", "-O2", "bench/bare_curl.c", "-o", M.bare_curl, "-lcurl" })
+  must_run({ "gcc", "-std=gnu11", "-D_GNU_SOURCE", "-O2", "bench/crowd.c", "-o", M.crowd })
 end
 
 local function start(name, port, args, env)
@@ -93,8 +94,9 @@ end
 --- @param small? integer that many small plugins more
 --- @param wait? boolean false: do not wait until it listens
 --- @param core? integer 0 unless told
-function M.buntime(plugins, small, wait, core)
-  local options = { copy = {}, plugins = {}, env = {} }
+--- @param env? table<string, string>
+function M.buntime(plugins, small, wait, core, env)
+  local options = { copy = {}, plugins = {}, env = env or {} }
   options.command = { "taskset", "-c", tostring(core or 0), server.binary(), "serve" }
   options.env.RUNTIME_ENV = "production"
   options.env.RUNTIME_LOG_LEVEL = "warn"

@@ -138,8 +138,10 @@ static void on_read(h2o_socket_t *socket, const char *failure)
         c->read(socket, failure);
         return;
     }
-    if (socket->bytes_read == 0)
+    if (socket->bytes_read == 0) {
+        input_give_back(socket);
         return;
+    }
     begin(c);
     if (connection_has_later(c)) { /* the first part of this head */
         keep_later(c, 0);
@@ -150,8 +152,18 @@ static void on_read(h2o_socket_t *socket, const char *failure)
         if (scan(c, socket->input->bytes + known, size - known, &used))
             keep_later(c, known + used);
     }
+    if (c->state == CONNECTION_SERVED)
+        input_fit(c->server, socket);
     if (c->state == CONNECTION_BODY || c->state == CONNECTION_SERVED)
         c->read(socket, NULL);
+}
+
+static void on_opaque_read(h2o_socket_t *socket, const char *failure)
+{
+    if (failure || socket->bytes_read > 0)
+        connection_of(socket)->opaque(socket, failure);
+    else
+        input_give_back(socket);
 }
 
 void guard_read_start(struct connection *c, h2o_socket_cb read)
@@ -163,12 +175,14 @@ void guard_read_start(struct connection *c, h2o_socket_cb read)
         connection_disarm(c);
     }
     if (c->state == CONNECTION_OPAQUE) {
+        c->opaque = read;
         if (!c->websocket || !websocket_paused(c->websocket))
-            guard_pass(c->socket, read);
+            guard_pass(c->socket, on_opaque_read);
         else
             h2o_socket_read_stop(c->socket);
         return;
     }
+    input_give_back(c->socket);
     guard_pass(c->socket, on_read);
     /* h2o has used up its input: the next request begins. Else it waited to say 100 Continue. */
     if (c->state == CONNECTION_SERVED && c->socket->input->size == 0) {

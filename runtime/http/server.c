@@ -117,6 +117,7 @@ http_server_new(struct loop *loop, const struct server_options *options, struct 
     h2o_linklist_init_anchor(&server->connections);
     h2o_linklist_init_anchor(&server->waiting);
     configure(server);
+    input_init(server);
     h2o_context_init(&server->context, loop_h2o(loop), &server->config);
     server->accept.ctx = &server->context;
     server->accept.hosts = server->config.hosts;
@@ -179,5 +180,6 @@ void http_server_free(struct http_server *server)
     h2o_timeout_dispose(server->context.loop, &server->linger_timeout);
     dispose_context(&server->context);
     h2o_config_dispose(&server->config);
+    input_fini(server);
     free(server);
 }

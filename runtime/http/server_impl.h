@@ -3,6 +3,7 @@
  * server.c       the server's life, listeners, accepting
  * connection.c   one connection: the guard's state, its timeout, refusing and closing
  * guard.c        puts the scanners in front of h2o's reader
+ * input.c        what a connection keeps of what it has read
  * exchange_h2o.c exchanges over h2o's requests
  * stream.c       bodies that are made while they are sent
  * websocket.c    upgraded connections
@@ -41,6 +42,7 @@ struct http_server {
     size_t open_exchanges;
     bool stopping;
     struct random_pool random;
+    h2o_buffer_prototype_t small_input; /* of requests that are being answered */
 };
 
 /* What the guard knows of a connection. It belongs to its socket and is freed with it. */
@@ -55,7 +57,8 @@ enum connection_state {
 struct connection {
     struct http_server *server;
     h2o_socket_t *socket;
-    h2o_socket_cb read; /* h2o's own reader, behind the guard */
+    h2o_socket_cb read;   /* h2o's own reader, behind the guard */
+    h2o_socket_cb opaque; /* that of the protocol it was upgraded to */
     h2o_linklist_t link;
     h2o_timeout_entry_t timeout;
     enum connection_state state;
@@ -83,6 +86,12 @@ void connection_close(struct connection *c);
 bool connection_has_later(const struct connection *c);
 bool connection_idle(const struct connection *c);
 struct str connection_ip(struct connection *c);
+
+/* input.c */
+void input_init(struct http_server *server);
+void input_fini(struct http_server *server);
+void input_fit(struct http_server *server, h2o_socket_t *socket); /* to what is in it */
+void input_give_back(h2o_socket_t *socket);                       /* if nothing is in it */
 
 /* guard.c */
 bool guard_works(void);

@@ -127,7 +127,7 @@ static void await(int fd, struct got *got, int count, uint64_t most_ms)
 }
 
 /* One connection, these bytes, what came back until the server closed or `count` answers. */
-static struct got talk(const char *bytes, size_t len, int count)
+static inline struct got talk(const char *bytes, size_t len, int count)
 {
     struct got got = {0};
     int fd = connect_client();
