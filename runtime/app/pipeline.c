@@ -4,9 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "app/apps.h"
 #include "app/error_page.h"
 #include "app/server.h"
-#include "base/glob.h"
+#include "app/target.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "bind/bind.h"
@@ -22,6 +23,8 @@
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
 #include "vm/task.h"
+#include "worker/app.h"
+#include "worker/registry.h"
 
 enum outcome {
     NEXT,     /* on to the next stage */
@@ -35,6 +38,8 @@ struct run {
     struct server *server;
     struct exchange *x; /* NULL once it was sent or its client is gone */
     struct generation *generation;
+    struct app_set *apps;  /* as of when it began; counted, with the generation */
+    struct bind_target by; /* who answered, once somebody did; borrowed from those two */
     size_t stage, index;
     struct instance *in; /* whose code works for it; counted */
     struct task *task;   /* NULL once it is done or was given up on */
@@ -112,7 +117,9 @@ static void end_run(struct run *run)
 {
     unlink_run(run);
     generation_unref(run->generation);
+    app_set_unref(run->apps);
     run->generation = NULL;
+    run->apps = NULL;
     run->x = NULL;
     unref_run(run);
 }
@@ -233,11 +240,20 @@ static enum outcome failed(struct run *run, const struct err *err)
     return ANSWERED;
 }
 
+static void answered_by(struct run *run, const struct instance *in, enum bind_kind kind)
+{
+    run->by = (struct bind_target){.in = in, .kind = kind};
+}
+
 static enum outcome succeeded(struct run *run)
 {
     enum outcome no = run->entry == ENTRY_ROUTES ? NEXT : AGAIN;
 
-    return bind_result(task_state(run->task)) == BIND_ANSWERED ? ANSWERED : no;
+    if (bind_result(task_state(run->task)) != BIND_ANSWERED)
+        return no;
+    if (run->entry != ENTRY_REQUEST_HOOK)
+        answered_by(run, run->in, BIND_PLUGIN);
+    return ANSWERED;
 }
 
 static void called(struct task *task, bool ok, const struct err *err, void *arg)
@@ -267,7 +283,7 @@ static enum outcome not_started(struct run *run, struct instance *in, const stru
     return ANSWERED;
 }
 
-static const struct instance *target_of(struct run *run);
+static struct bind_target target_of(const struct run *run);
 
 /* Calls `in`, with `strip` bytes of the path hidden and, for hooks, what is going to answer. */
 static enum outcome
@@ -289,7 +305,8 @@ call(struct run *run, struct instance *in, enum entry entry, size_t strip, bool 
     run->task = task;
     run->request = bind_request_push(task_state(task), run->x, strip);
     if (with_app) {
-        bind_push_app(task_state(task), target_of(run));
+        const struct bind_target target = target_of(run);
+        bind_push_app(task_state(task), &target);
         nargs = 2;
     }
     task_set_request_id(task, exchange_id(run->x).at);
@@ -302,89 +319,13 @@ call(struct run *run, struct instance *in, enum entry entry, size_t strip, bool 
 
 /* --- who is going to answer --- */
 
-static struct str take_segment(struct str *rest)
+static struct bind_target target_of(const struct run *run)
 {
-    const char *slash = memchr(rest->at, '/', rest->len);
-    const struct str segment = {rest->at, slash ? (size_t)(slash - rest->at) : rest->len};
-    const size_t used = slash ? segment.len + 1 : segment.len;
+    struct bind_target target = run->by;
 
-    rest->at += used;
-    rest->len -= used;
-    return segment;
-}
-
-/* Whether a key of server.routes may match: what the plugin's own router will decide in full. */
-static bool may_match(struct str pattern, struct str path)
-{
-    while (pattern.len > 0) {
-        const struct str want = take_segment(&pattern);
-        struct str got;
-        if (want.len > 0 && want.at[0] == '*' && pattern.len == 0)
-            return true;
-        if (path.len == 0 && want.len > 0 && want.at[want.len - 1] == '?' && pattern.len == 0)
-            return true;
-        got = take_segment(&path);
-        if (want.len > 0 && (want.at[0] == ':' || want.at[0] == '*') && got.len > 0)
-            continue;
-        if (!str_equal(want, got))
-            return false;
-    }
-    return path.len == 0;
-}
-
-static const struct instance *by_server_path(const struct generation *g, struct str path)
-{
-    for (size_t i = 0; i < g->server_route_count; i++) {
-        const struct instance *in = g->server_routes[i];
-        for (size_t k = 0; k < in->server_path_count; k++) {
-            if (may_match(str_of(in->server_paths[k]), path))
-                return in;
-        }
-    }
-    return NULL;
-}
-
-static const struct instance *target_of(struct run *run)
-{
-    const struct generation *g = run->generation;
-    const struct str path = exchange_path(run->x);
-    const struct instance *in = by_server_path(g, path);
-
-    if (!in)
-        in = generation_by_base(g, path);
-    return in ? in : g->root;
-}
-
-static bool lists_public(const struct instance *in, struct str method, struct str path)
-{
-    const struct manifest *manifest = in->manifest;
-
-    for (size_t i = 0; i < manifest->public_route_count; i++) {
-        const struct public_route *route = &manifest->public_routes[i];
-        if (*route->method && !str_equal_nocase(str_of(route->method), method))
-            continue;
-        if (glob_match(str_of(route->pattern), path))
-            return true;
-    }
-    return false;
-}
-
-/* The routes that the answering plugin calls public; where only a `server.fetch` may answer, those
- * of the plugins that have one.
- */
-static bool is_public(struct run *run)
-{
-    const struct generation *g = run->generation;
-    const struct str method = exchange_method(run->x), path = exchange_path(run->x);
-    const struct instance *target = target_of(run);
-
-    if (target)
-        return lists_public(target, method, path);
-    for (size_t i = 0; i < g->server_fetch_count; i++) {
-        if (lists_public(g->server_fetches[i], method, path))
-            return true;
-    }
-    return false;
+    if (!target.in && !target.app)
+        target_find(run->generation, run->apps, run->x, &target);
+    return target;
 }
 
 /* --- stages --- */
@@ -418,14 +359,14 @@ static enum outcome control_plane(struct run *run)
 /* What the listener let in for another plugin's sake may be too much for this one. */
 static enum outcome body_limit(struct run *run)
 {
-    const struct instance *target;
+    struct bind_target target;
     size_t limit = run->server->settings->body_limit;
 
     if (exchange_body(run->x).len <= limit)
         return NEXT;
     target = target_of(run);
-    if (target && target->manifest->max_body_size)
-        limit = target->manifest->max_body_size;
+    if (target_manifest(&target) && target_manifest(&target)->max_body_size)
+        limit = target_manifest(&target)->max_body_size;
     if (exchange_body(run->x).len <= limit)
         return NEXT;
     exchange_respond_error(run->x, 413, "BODY_TOO_LARGE", "The request body is too large", NULL);
@@ -438,7 +379,7 @@ static enum outcome request_hooks(struct run *run)
 
     while (run->index < g->request_hook_count) {
         struct instance *in = g->request_hooks[run->index++];
-        if (in->hook_public || !is_public(run))
+        if (in->hook_public || !target_is_public(run->generation, run->apps, run->x))
             return call(run, in, ENTRY_REQUEST_HOOK, 0, true);
     }
     return NEXT;
@@ -489,32 +430,64 @@ static void looked(bool answered, void *arg)
     step(run);
 }
 
-static const struct instance *static_app(struct run *run)
-{
-    const struct instance *in = generation_by_base(run->generation, exchange_path(run->x));
-
-    if (!in || !in->manifest->entrypoint_is_html)
-        in = run->generation->root;
-    return in && in->manifest->entrypoint_is_html ? in : NULL;
-}
-
-/* Plugins whose `entrypoint` is a page: their folder, without any Lua. */
-static enum outcome plugin_apps(struct run *run)
+/* A page and its folder, without any Lua. */
+static enum outcome serve_site(struct run *run, const struct manifest *manifest, const char *base)
 {
     static const struct file_opener opener = {files_root, files_open};
-    const struct instance *in = static_app(run);
-    struct static_site site = {.opener = &opener};
+    const struct static_site site = {
+        .opener = &opener, .dir = manifest->dir, .entry = manifest->entrypoint, .base = base};
     bool answered;
 
-    if (!in)
-        return NEXT;
-    site.dir = in->manifest->dir;
-    site.entry = in->manifest->entrypoint;
-    site.base = in == run->generation->root ? "" : in->manifest->base;
     run->look = static_look_start(run->server->loop, &site, run->x, looked, run, &answered);
     if (run->look)
         return WAIT;
     return answered ? ANSWERED : NEXT;
+}
+
+/* Plugins whose `entrypoint` is a page. */
+static enum outcome plugin_apps(struct run *run)
+{
+    const struct instance *in = generation_by_base(run->generation, exchange_path(run->x));
+
+    if (!in || !in->manifest->entrypoint_is_html)
+        return NEXT;
+    answered_by(run, in, BIND_STATIC);
+    return serve_site(run, in->manifest, in->manifest->base);
+}
+
+static enum outcome worker_apps(struct run *run)
+{
+    const struct str path = exchange_path(run->x);
+    size_t base_len;
+    const struct app *app = app_set_find(run->apps, path, &base_len);
+    char *base;
+
+    if (!app)
+        return NEXT;
+    target_set_app(app, (struct str){path.at, base_len}, &run->by);
+    if (!apps_admit(run->server, app, run->x))
+        return ANSWERED;
+    if (path.len == base_len) {
+        apps_respond_slash(run->x);
+        return ANSWERED;
+    }
+    base = exchange_alloc(run->x, base_len + 1);
+    memcpy(base, path.at, base_len);
+    if (app->manifest->entrypoint_is_html)
+        return serve_site(run, app->manifest, base);
+    exchange_respond_error(run->x, 503, "WORKERS_UNAVAILABLE", "No process can run this app", NULL);
+    return ANSWERED;
+}
+
+/* "/" comes last, so that its page does not stand in front of every app. */
+static enum outcome root_app(struct run *run)
+{
+    const struct instance *in = run->generation->root;
+
+    if (!in || !in->manifest->entrypoint_is_html)
+        return NEXT;
+    answered_by(run, in, BIND_STATIC);
+    return serve_site(run, in->manifest, "");
 }
 
 /* A critical plugin that is not loaded answers 503 at its base, not 404. */
@@ -533,6 +506,7 @@ static bool is_missing_critical(struct run *run)
 
 static enum outcome not_found(struct run *run)
 {
+    run->by = (struct bind_target){.in = NULL};
     if (is_missing_critical(run))
         exchange_respond_error(run->x, 503, "PLUGIN_NOT_LOADED",
                                "The plugin that answers here is not loaded", NULL);
@@ -586,12 +560,14 @@ static const struct stage stages[] = {
     {"routes", plugin_routes, true},
     {"root", root_routes, true},
     {"apps", plugin_apps, true},
+    {"worker apps", worker_apps, true},
+    {"root app", root_app, true},
     {"not found", not_found, false},
     {"onResponse", response_hooks, true},
     {"send", send, false},
 };
 
-enum { STAGE_RESPONSE_HOOKS = 9, STAGE_SEND = 10 };
+enum { STAGE_RESPONSE_HOOKS = 11, STAGE_SEND = 12 };
 
 static void advance(struct run *run)
 {
@@ -621,6 +597,12 @@ static void step(struct run *run)
     unref_run(run);
 }
 
+static void take_current(struct run *run)
+{
+    run->generation = generation_ref(plugins_generation(run->server->plugins));
+    run->apps = app_set_ref(registry_set(run->server->registry));
+}
+
 void pipeline_request(void *arg, struct exchange *x)
 {
     struct server *server = arg;
@@ -630,7 +612,7 @@ void pipeline_request(void *arg, struct exchange *x)
     if (log_enabled(LOG_DEBUG))
         run->started_ns = clock_now_ns();
     if (!is_control(server, exchange_path(x)))
-        run->generation = generation_ref(plugins_generation(server->plugins));
+        take_current(run);
     run->outcome = AGAIN;
     step(run);
 }

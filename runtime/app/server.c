@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 
+#include "app/apps.h"
 #include "app/auth.h"
 #include "app/blackbox.h"
 #include "app/pipeline.h"
@@ -189,6 +190,8 @@ void server_fit_body_limit(struct server *server, const struct generation *gener
         const size_t wanted = generation->instances[i]->manifest->max_body_size;
         limit = wanted > limit ? wanted : limit;
     }
+    if (apps_body_limit(server) > limit)
+        limit = apps_body_limit(server);
     http_server_set_body_limit(server->http, limit);
 }
 
@@ -270,6 +273,7 @@ bool server_init(struct server *server,
     options.cron = server->cron;
     options.topics = server->topics = topics_new();
     options.watchdog = server->watchdog;
+    apps_init(server, &options);
     server->plugins = plugins_new(&options);
     return open_control(server, err);
 }
@@ -280,6 +284,7 @@ void server_fini(struct server *server)
         instance_unref(server->control);
         plugins_free(server->plugins);
     }
+    apps_fini(server);
     shared_free(server->shared);
     cron_book_free(server->cron);
     topics_free(server->topics);

@@ -16,6 +16,8 @@ struct generation;
 struct http_server;
 struct instance;
 struct plugins;
+struct pool;
+struct registry;
 struct run;
 struct shared;
 struct topics;
@@ -29,6 +31,7 @@ struct server {
     struct watchdog *watchdog;
     struct blackbox *box; /* shared with the supervisor, or NULL */
     struct plugins *plugins;
+    struct registry *registry; /* the worker apps: app/apps.h */
     struct shared *shared;
     struct cron_book *cron;
     struct topics *topics; /* of sockets */
@@ -60,8 +63,8 @@ bool server_load(struct server *server, struct err *err);
 /* Calls the instance's onServerStart; nothing before the listener is up. */
 void server_tell_started(struct server *server, struct instance *instance);
 
-/* The listener takes the largest body that any plugin of the generation allows; the pipeline holds
- * each request to the limit of the plugin that answers it.
+/* The listener takes the largest body that any plugin of the generation or any app allows; the
+ * pipeline holds each request to the limit of the one that answers it.
  */
 void server_fit_body_limit(struct server *server, const struct generation *generation);
 

@@ -6,6 +6,7 @@
 #include "conf/manifest.h"
 #include "http/exchange.h"
 #include "plugin/instance.h"
+#include "worker/app.h"
 
 enum bind_result bind_result(lua_State *L)
 {
@@ -78,8 +79,8 @@ static void set_text(lua_State *L, const char *key, const char *text)
 
 static const char apps_key;
 
-/* Pushes the VM's table of apps by instance number. Weak, so that those of instances that are gone
- * do not pile up.
+/* Pushes the VM's table of apps by instance number and kind. Weak, so that those of instances that
+ * are gone do not pile up.
  */
 static void push_apps(lua_State *L)
 {
@@ -97,29 +98,56 @@ static void push_apps(lua_State *L)
     lua_rawset(L, LUA_REGISTRYINDEX);
 }
 
-static void make_app(lua_State *L, const struct manifest *manifest)
+static const char *const kinds[] = {
+    [BIND_PLUGIN] = "plugin", [BIND_WORKER] = "worker", [BIND_STATIC] = "static"};
+
+static void make_app(lua_State *L, const struct manifest *manifest, enum bind_kind kind)
 {
     lua_createtable(L, 0, 5);
     set_text(L, "name", manifest->name);
-    set_text(L, "kind", "plugin");
+    set_text(L, "kind", kinds[kind]);
     set_text(L, "base", manifest->base);
     set_text(L, "version", manifest->version);
     set_text(L, "dir", manifest->dir);
 }
 
-void bind_push_app(lua_State *L, const struct instance *target)
+void bind_push_worker_app(lua_State *L, const struct app *app)
 {
-    if (!target) {
+    const bool html = app->manifest->entrypoint_is_html;
+
+    make_app(L, app->manifest, html ? BIND_STATIC : BIND_WORKER);
+    set_text(L, "name", app->name);
+    if (!app->base)
+        lua_pushfstring(L, "/%s", app->name);
+    else
+        lua_pushstring(L, app->base);
+    lua_setfield(L, -2, "base");
+    if (app->version)
+        set_text(L, "version", app->version);
+    set_text(L, "dir", app->dir);
+}
+
+void bind_push_app(lua_State *L, const struct bind_target *target)
+{
+    const struct instance *in = target->in;
+
+    if (target->app) {
+        bind_push_worker_app(L, target->app);
+        lua_pushlstring(L, target->base.at, target->base.len);
+        lua_setfield(L, -2, "base");
+        return;
+    }
+    if (!in) {
         lua_pushnil(L);
         return;
     }
     push_apps(L);
-    lua_rawgeti(L, -1, (int)target->serial);
+    lua_rawgeti(L, -1, (int)(in->serial * 4 + target->kind));
     if (lua_isnil(L, -1)) {
         lua_pop(L, 1);
-        make_app(L, target->manifest);
+        make_app(L, in->manifest, target->kind);
         lua_pushvalue(L, -1);
-        lua_rawseti(L, -3, (int)target->serial);
+        lua_rawseti(L, -3, (int)(in->serial * 4 + target->kind));
     }
     lua_remove(L, -2);
 }

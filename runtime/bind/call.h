@@ -5,6 +5,9 @@
 
 #include <lua.h>
 
+#include "base/str.h"
+
+struct app;
 struct exchange;
 struct instance;
 
@@ -19,5 +22,18 @@ enum bind_result bind_result(lua_State *L);
  */
 bool bind_error_response(lua_State *L, struct exchange *x);
 
-/* Pushes the `app` that hooks are told of: a table, or nil for NULL. */
-void bind_push_app(lua_State *L, const struct instance *target);
+enum bind_kind { BIND_PLUGIN, BIND_WORKER, BIND_STATIC };
+
+/* Who answers, or is going to: a plugin, an app of RUNTIME_WORKER_DIRS, or nobody. */
+struct bind_target {
+    const struct instance *in;
+    const struct app *app;
+    struct str base; /* of an app: as the request's path has it */
+    enum bind_kind kind;
+};
+
+/* Pushes the `app` that hooks are told of: a table, or nil for nobody. */
+void bind_push_app(lua_State *L, const struct bind_target *target);
+
+/* The same for an app as such, which no request has a path for. */
+void bind_push_worker_app(lua_State *L, const struct app *app);

@@ -89,13 +89,10 @@ static void add_folder(EVP_MD_CTX *ctx, const char *dir, int depth)
     add_text(ctx, "end");
 }
 
-void digest_folder(const char *dir, char out[static DIGEST_TEXT])
+static void finish(EVP_MD_CTX *ctx, char out[static DIGEST_TEXT])
 {
-    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
     unsigned char sum[EVP_MAX_MD_SIZE] = {0};
 
-    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
-    add_folder(ctx, dir, 0);
     EVP_DigestFinal_ex(ctx, sum, NULL);
     EVP_MD_CTX_free(ctx);
     for (int i = 0; i < 32; i++) {
@@ -103,4 +100,23 @@ void digest_folder(const char *dir, char out[static DIGEST_TEXT])
         out[i * 2 + 1] = "0123456789abcdef"[sum[i] & 15];
     }
     out[64] = '\0';
+}
+
+void digest_folder(const char *dir, char out[static DIGEST_TEXT])
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+    add_folder(ctx, dir, 0);
+    finish(ctx, out);
+}
+
+void digest_add(char digest[static DIGEST_TEXT], const char *text)
+{
+    EVP_MD_CTX *ctx = EVP_MD_CTX_new();
+
+    EVP_DigestInit_ex(ctx, EVP_sha256(), NULL);
+    add_text(ctx, digest);
+    add_text(ctx, text);
+    finish(ctx, digest);
 }

@@ -9,3 +9,6 @@ enum { DIGEST_TEXT = 65 };
 
 /* Writes hex and a NUL. A file that cannot be read counts as its error. */
 void digest_folder(const char *dir, char out[static DIGEST_TEXT]);
+
+/* Takes in what else counts: the digest becomes one of itself and the text. */
+void digest_add(char digest[static DIGEST_TEXT], const char *text);

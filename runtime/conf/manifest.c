@@ -85,16 +85,16 @@ static bool is_own_field(const struct manifest *m, const struct manifest_key *ke
     return key->of_workers && !m->entrypoint && value_get(m->config, key->name);
 }
 
-static void read_keys(const struct report *r, struct manifest *m)
+static void read_keys(const struct report *r, struct manifest *m, const struct app_place *app)
 {
     const char *names[MANIFEST_KEYS_MAX];
 
     for (const struct manifest_key *key = manifest_keys; key->name; key++) {
         const struct value *value = value_get(m->root, key->name);
-        if (value && !is_own_field(m, key))
+        if (value && (app || !is_own_field(m, key)))
             key->read(r, m, value);
     }
-    if (!value_get(m->root, "name"))
+    if (!app && !value_get(m->root, "name"))
         report_file(r, "name is missing");
     manifest_key_names(names);
     for (size_t i = 0; i < m->root->map.len; i++) {
@@ -102,10 +102,45 @@ static void read_keys(const struct report *r, struct manifest *m)
         if (!value_get(m->config, entry->key.at))
             report_near_miss(r, entry, "", names);
     }
-    manifest_read_entries(r, m);
+    if (app)
+        manifest_read_app_entry(r, m);
+    else
+        manifest_read_entries(r, m);
 }
 
-static void read_into(const struct report *r, struct manifest *m)
+/* One of `what` that the manifest says and the folder says otherwise. */
+static void
+check_said(const struct report *r, const struct manifest *m, const char *what, const char *folder)
+{
+    const struct value *said = value_get(m->root, what);
+
+    if (said && said->type == VALUE_STRING && strcmp(said->string.at, folder) != 0)
+        report_at(r, said, "%s %s is not what the folder says: \"%s\"", what,
+                  report_quote(r, said->string), folder);
+}
+
+/* The folder's word goes where both speak, so that the rest of the answer is about that app. */
+static void check_place(const struct report *r, struct manifest *m, const struct app_place *app)
+{
+    const struct value *said;
+
+    if (app->named) {
+        check_said(r, m, "name", app->name);
+        if (app->version)
+            check_said(r, m, "version", app->version);
+    }
+    if (app->named || !m->name)
+        m->name = arena_copy(r->arena, str_of(app->name));
+    if (app->version && (app->named || !m->version))
+        m->version = arena_copy(r->arena, str_of(app->version));
+    said = value_get(m->root, "base");
+    if (said)
+        report_warning(r, said->line, said->column,
+                       "base is a plugin's; this app answers at \"/%s\"", m->name);
+    m->base = NULL;
+}
+
+static void read_into(const struct report *r, struct manifest *m, const struct app_place *app)
 {
     const size_t from = r->problems->len;
     struct buf text = {0};
@@ -114,7 +149,9 @@ static void read_into(const struct report *r, struct manifest *m)
         parse(r, m, buf_str(&text));
     buf_fini(&text);
     if (m->root)
-        read_keys(r, m);
+        read_keys(r, m, app);
+    if (app)
+        check_place(r, m, app);
     problems_sort(r->problems, from);
 }
 
@@ -138,8 +175,10 @@ static struct shared *new_manifest(const char *dir, const char *file)
     return shared;
 }
 
-struct manifest *
-manifest_read(const char *dir, const struct settings *settings, struct problems *problems)
+static struct shared *read_manifest(const char *dir,
+                                    const struct app_place *app,
+                                    const struct settings *settings,
+                                    struct problems *problems)
 {
     char *file = find_file(dir);
     struct shared *shared = new_manifest(dir, file ? file : dir);
@@ -150,15 +189,34 @@ manifest_read(const char *dir, const struct settings *settings, struct problems 
                              .dir = shared->manifest.dir,
                              .settings = settings};
 
-    if (file)
-        read_into(&r, &shared->manifest);
-    else
+    if (file) {
+        read_into(&r, &shared->manifest, app);
+    } else if (app) {
+        manifest_read_app_entry(&r, &shared->manifest);
+        check_place(&r, &shared->manifest, app);
+    } else {
         report_file(&r, "no manifest.yaml");
+    }
     free(file);
+    return shared;
+}
+
+struct manifest *
+manifest_read(const char *dir, const struct settings *settings, struct problems *problems)
+{
+    struct shared *shared = read_manifest(dir, NULL, settings, problems);
+
     if (shared->manifest.name)
         return &shared->manifest;
     manifest_unref(&shared->manifest);
     return NULL;
+}
+
+struct manifest *manifest_read_app(const struct app_place *place,
+                                   const struct settings *settings,
+                                   struct problems *problems)
+{
+    return &read_manifest(place->dir, place, settings, problems)->manifest;
 }
 
 struct manifest *manifest_ref(struct manifest *manifest)

@@ -73,11 +73,29 @@ struct manifest {
  */
 struct manifest *
 manifest_read(const char *dir, const struct settings *settings, struct problems *problems);
+
+/* What the place of an app's folder says of it (worker/folders.h). */
+struct app_place {
+    const char *dir, *name;
+    const char *version; /* NULL: none */
+    bool named;          /* the manifest must agree with the name and the version; else they only
+                            stand in for what it does not say */
+};
+
+/* The same for an app of RUNTIME_WORKER_DIRS. Its manifest may leave out the name, the version and
+ * an `entrypoint` that is index.lua or index.html, and may be missing when one of these is there.
+ * Never NULL: an app has at least the name of its folder.
+ */
+struct manifest *manifest_read_app(const struct app_place *place,
+                                   const struct settings *settings,
+                                   struct problems *problems);
 struct manifest *manifest_ref(struct manifest *manifest);
 void manifest_unref(struct manifest *manifest);
 
 /* Whether `dir` holds a manifest file. */
 bool manifest_exists(const char *dir);
+/* Whether a name may be one of a plugin or an app. */
+bool manifest_name_is_valid(const char *name);
 
 /* Metadata keys (name, version, base, …) are not passed to the plugin as its configuration. */
 bool manifest_is_metadata(const char *key);

@@ -118,3 +118,32 @@ void manifest_read_entries(const struct report *r, struct manifest *m)
     if (!wanted && !app && !m->entry && r->problems->errors == errors)
         report_nothing_to_run(r);
 }
+
+static const char *default_app_entry(const struct report *r)
+{
+    static const char *const names[] = {"index.lua", "index.html"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        const char *path = in_folder(r, names[i]);
+        if (!path_is_file(path))
+            continue;
+        if (path_place(r->dir, path) == PATH_INSIDE)
+            return names[i];
+        report_file(r, "%s leaves the app's folder by a symbolic link", names[i]);
+        return NULL;
+    }
+    report_file(r, "no entry file: there is neither index.lua nor index.html, and no entrypoint");
+    return NULL;
+}
+
+void manifest_read_app_entry(const struct report *r, struct manifest *m)
+{
+    const struct value *wanted = value_get(m->root, "entrypoint");
+
+    m->entry = NULL; /* persistent code is for plugins */
+    if (!wanted)
+        m->entrypoint = default_app_entry(r);
+    else if (m->entrypoint)
+        m->entrypoint = entrypoint(r, wanted);
+    m->entrypoint_is_html = m->entrypoint && path_has_extension(m->entrypoint, ".html");
+}

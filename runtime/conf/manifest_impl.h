@@ -19,10 +19,9 @@ extern const struct manifest_key manifest_keys[];
 const struct manifest_key *manifest_key_find(const char *name);
 void manifest_key_names(const char *names[static MANIFEST_KEYS_MAX]); /* NULL-terminated */
 
-bool manifest_name_is_valid(const char *name);
-
 /* The entry files: after all keys are read, because one stands in for the other. */
 void manifest_read_entries(const struct report *r, struct manifest *manifest);
+void manifest_read_app_entry(const struct report *r, struct manifest *manifest);
 
 /* The checkers of conf/manifest_lists.c. */
 void manifest_read_dependencies(const struct report *r,

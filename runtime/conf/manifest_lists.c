@@ -2,6 +2,7 @@
 #include "conf/manifest_impl.h"
 
 #include "conf/decl.h"
+#include "conf/env_names.h"
 
 /* Lists of names */
 
@@ -228,6 +229,10 @@ void manifest_read_env(const struct report *r, struct manifest *m, const struct 
         if (!decl_is_env_name(entry->key.at))
             report_key(r, entry, "env: %s is not the name of an environment variable",
                        report_quote(r, entry->key));
+        else if (env_name_is_reserved(entry->key.at))
+            report_warning(r, entry->line, entry->column,
+                           "env.%s is the runtime's own and cannot be set; it is ignored",
+                           entry->key.at);
     }
 }
 
@@ -244,6 +249,30 @@ read_texts(const struct report *r, const char *name, const struct value *list)
     }
     texts[len] = NULL;
     return texts;
+}
+
+/* Names whose value is to come from the server's environment. */
+static void
+check_env_names(const struct report *r, const struct manifest *m, const struct value *list)
+{
+    for (size_t i = 0; i < list->list.len; i++) {
+        const struct value *name = list->list.items[i];
+
+        if (name->type != VALUE_STRING)
+            continue;
+        if (!decl_is_env_name(name->string.at))
+            report_at(r, name, "permissions.env: %s is not the name of an environment variable",
+                      report_quote(r, name->string));
+        else if (env_name_is_reserved(name->string.at))
+            report_warning(r, name->line, name->column,
+                           "permissions.env: %s is the runtime's own and is not passed on",
+                           name->string.at);
+        else if (env_name_is_secret(name->string.at) && !value_get(m->env, name->string.at))
+            report_warning(r, name->line, name->column,
+                           "permissions.env: %s looks like a secret of the server and is not "
+                           "passed on; a value in `env` would be",
+                           name->string.at);
+    }
 }
 
 static void read_permission(const struct report *r,
@@ -278,4 +307,7 @@ void manifest_read_permissions(const struct report *r,
         return;
     for (size_t i = 0; i < value->map.len; i++)
         read_permission(r, &m->permissions, &value->map.entries[i]);
+    value = value_get(value, "env");
+    if (value && value->type == VALUE_LIST)
+        check_env_names(r, m, value);
 }

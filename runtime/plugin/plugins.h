@@ -25,6 +25,9 @@ struct instance;
 struct loop;
 struct manifest;
 struct plugins;
+struct pool;
+struct registry;
+struct reload_apps;
 struct settings;
 struct shared;
 struct topics;
@@ -116,6 +119,9 @@ struct plugins_options {
     uint32_t (*mark)(void *app, const char *name, const char *digest);
     /* Whether the plugin, with just these files, is to be left out. */
     bool (*quarantined)(void *app, const char *name, const char *digest);
+    const struct reload_apps *apps; /* what reloads take along; may be NULL */
+    struct registry *registry;      /* the worker apps, for bindings; may be NULL */
+    struct pool *pool;              /* their processes, likewise */
     /* Before each reload reads anything: e.g. to read RUNTIME_ENV_FILE again. */
     void (*before_reload)(void *app);
 };

@@ -31,7 +31,8 @@ struct reload {
     char *only;
     struct waiter *waiters;
     struct plan plan;
-    size_t at; /* the next of plan.order to build */
+    struct registry_scan *apps; /* or NULL */
+    size_t at;                  /* the next of plan.order to build */
     uint64_t started_ms;
     bool rejected, settling;
     struct post post;
@@ -94,6 +95,23 @@ static bool came_through(const struct reload_item *items, size_t len)
     return true;
 }
 
+static const struct reload_apps *apps_of(const struct reload *reload)
+{
+    return reload->plugins->options.apps;
+}
+
+static bool apps_ok(const struct reload *reload)
+{
+    return !reload->apps || apps_of(reload)->ok(reload->apps);
+}
+
+static void drop_apps(struct reload *reload)
+{
+    if (reload->apps)
+        apps_of(reload)->drop(reload->apps);
+    reload->apps = NULL;
+}
+
 static void tell_waiters(struct reload *reload, const struct reload_result *result)
 {
     while (reload->waiters) {
@@ -120,13 +138,15 @@ static void finish(struct reload *reload)
     result.len = fill_items(reload, items);
     result.unknown = reload->options.only && result.len == 0;
     result.len += fill_removed(reload, items + result.len);
-    result.ok = came_through(items, result.len) && !result.unknown;
+    result.ok = came_through(items, result.len) && !result.unknown && apps_ok(reload);
+    result.apps = reload->apps;
     result.generation = plugins->generation ? plugins->generation->number : 0;
     result.duration_ms = clock_now_ns() / 1000000 - reload->started_ms;
     result.leaks = plugins->leaks;
     result.leak_count = plugins->leak_count;
     tell_waiters(reload, &result);
     free(items);
+    drop_apps(reload);
     if (!reload->rejected && !reload->options.dry_run)
         forget_removed(reload);
     plugins_forget_leaks(plugins);
@@ -344,6 +364,8 @@ static void commit(struct reload *reload)
     relink(reload);
     clear_pending(reload);
     swap(reload);
+    if (reload->apps)
+        apps_of(reload)->commit(reload->plugins->options.app, reload->apps);
     settle(reload);
 }
 
@@ -371,7 +393,7 @@ static void all_built(struct reload *reload)
         finish(reload);
     else if (reload->plugins->shutdown_deadline)
         give_up(reload);
-    else if (reload->options.strict && any_failed(plan))
+    else if (reload->options.strict && (any_failed(plan) || !apps_ok(reload)))
         reject(reload);
     else
         commit(reload);
@@ -475,6 +497,8 @@ static void start(struct post *post)
         options->before_reload(options->app);
     reload->started_ms = clock_now_ns() / 1000000;
     plan_make(&reload->plan, reload->plugins, &reload->options);
+    if (options->apps && !reload->options.only)
+        reload->apps = options->apps->scan(options->app, reload->options.dry_run);
     build_next(post);
 }
 
@@ -562,6 +586,7 @@ void reloads_free(struct plugins *plugins)
             free(waiter);
         }
         plan_fini(&reload->plan);
+        drop_apps(reload);
         free(reload->only);
         free(reload);
     }

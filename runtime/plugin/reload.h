@@ -11,6 +11,18 @@
 
 #include "plugin/plugins.h"
 
+struct registry_scan;
+
+/* What is reloaded with the plugins and lies beyond this layer: the worker apps
+ * (worker/registry.h). A reload of one plugin alone leaves them.
+ */
+struct reload_apps {
+    struct registry_scan *(*scan)(void *app, bool dry_run); /* reads; changes nothing */
+    bool (*ok)(const struct registry_scan *scan);
+    void (*commit)(void *app, struct registry_scan *scan); /* after the swap; cannot fail */
+    void (*drop)(struct registry_scan *scan);
+};
+
 struct reload_options {
     bool changed;     /* only what changed, and what is new or gone */
     bool strict;      /* any failure: nothing is swapped */
@@ -31,7 +43,7 @@ struct reload_leak {
 };
 
 struct reload_result {
-    bool ok;       /* no kept_old, failed, skipped, quarantined */
+    bool ok;       /* no kept_old, failed, skipped, quarantined; nor an app of these */
     bool rejected; /* strict: nothing was swapped */
     bool unknown;  /* `only` names no plugin */
     uint64_t generation, duration_ms;
@@ -39,6 +51,7 @@ struct reload_result {
     size_t len;
     const struct reload_leak *leaks;
     size_t leak_count;
+    const struct registry_scan *apps; /* NULL: they were not looked at */
 };
 
 typedef void reload_done(void *arg, const struct reload_result *result);

@@ -65,12 +65,25 @@ static void compile_folder(struct compilation *c, const char *dir, int depth)
         free(entries);
 }
 
+static bool outcome(const struct compilation *c)
+{
+    if (c->failed)
+        snprintf(c->err->code, sizeof(c->err->code), "LOAD_FAILED");
+    return !c->failed;
+}
+
 bool sources_compile(struct vm *vm, const char *dir, struct err *err)
 {
     struct compilation c = {.vm = vm, .err = err};
 
     compile_folder(&c, dir, 0);
-    if (c.failed)
-        snprintf(err->code, sizeof(err->code), "LOAD_FAILED");
-    return !c.failed;
+    return outcome(&c);
+}
+
+bool sources_compile_file(struct vm *vm, const char *path, struct err *err)
+{
+    struct compilation c = {.vm = vm, .err = err};
+
+    compile_file(&c, (char *)path);
+    return outcome(&c);
 }

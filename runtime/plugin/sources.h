@@ -11,3 +11,4 @@ struct vm;
  * for each (LOAD_FAILED).
  */
 bool sources_compile(struct vm *vm, const char *dir, struct err *err);
+bool sources_compile_file(struct vm *vm, const char *path, struct err *err); /* just one */
