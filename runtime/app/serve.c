@@ -202,6 +202,7 @@ static bool start(struct serving *serving, const struct settings *settings, stru
         serving->beat.fire = beat;
         timer_start(serving->server.loop, &serving->beat, 0);
     }
+    lag_meter_start(&serving->server.lag, &serving->server);
     if (!server_load(&serving->server, err) || !listen_http(serving, err))
         return false;
     set_state(serving, BOX_UP);

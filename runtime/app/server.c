@@ -207,6 +207,7 @@ static void tell_status(void *app, struct server_status *status)
     status->stopping = server->stopping;
     status->started_ms = server->started_ms;
     status->now_ms = clock_now_ns() / 1000000;
+    status->other_lag = &server->lag.other;
 }
 
 /* --- the control plane --- */
@@ -256,6 +257,13 @@ bool server_init(struct server *server,
         .quarantined = quarantined,
     };
 
+    struct watchdog_options watch = {
+        .limit_ms = settings->watchdog,
+        .lag_ms = settings->lag_warn,
+        .lagged = lag_told,
+        .arg = server,
+    };
+
     *server = (struct server){.settings = settings, .box = box, .env = {get_env}};
     server->started_ms = clock_now_ns() / 1000000;
     if (!server_read_env_file(server, err))
@@ -263,7 +271,8 @@ bool server_init(struct server *server,
     server->loop = loop_new(err);
     if (!server->loop)
         return false;
-    server->watchdog = watchdog_new(settings->watchdog, box ? &box->record : NULL, err);
+    watch.record = box ? &box->record : NULL;
+    server->watchdog = watchdog_new(&watch, err);
     if (!server->watchdog)
         return false;
     server->shared = shared_new(server->loop, SHARED_BYTES);
@@ -280,6 +289,7 @@ bool server_init(struct server *server,
 
 void server_fini(struct server *server)
 {
+    lag_meter_stop(&server->lag);
     if (server->plugins) {
         instance_unref(server->control);
         plugins_free(server->plugins);

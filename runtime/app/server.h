@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "app/lag.h"
 #include "base/err.h"
 #include "conf/fields.h"
 #include "conf/settings.h"
@@ -40,6 +41,7 @@ struct server {
     uint16_t port;            /* 0 until the listener is up */
     uint64_t started_ms;
     bool stopping;
+    struct lag_meter lag;
     struct auth *auth; /* app/auth.c; NULL until it was asked */
     struct run *runs;  /* requests that are being answered */
     unsigned run_count;

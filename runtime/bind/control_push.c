@@ -253,6 +253,23 @@ static void set_schedules(lua_State *L, const struct vm *vm)
     lua_setfield(L, -2, "cron");
 }
 
+static void set_lag(lua_State *L, const struct lag_stats *lag)
+{
+    lua_createtable(L, 0, 3); /* lag */
+    set_number(L, "count", (double)lag->count);
+    set_number(L, "maxMs", (double)lag->max_ms);
+    if (lag->count) {
+        lua_createtable(L, 0, 3); /* lag last */
+        set_text(L, "file", lag->last.file);
+        set_line(L, lag->last.line);
+        set_number(L, "ms", (double)lag->last.ms);
+        lua_setfield(L, -2, "last");
+    } else {
+        set_null(L, "last");
+    }
+    lua_setfield(L, -2, "lag");
+}
+
 static size_t memory_limit(const struct plugin *p)
 {
     const struct settings *settings = plugins_settings(p->live->plugins);
@@ -270,6 +287,7 @@ void control_push_plugin(lua_State *L, const struct plugin *p)
     set_number(L, "calls", (double)p->requests);
     set_number(L, "errors", (double)p->errors);
     set_number(L, "tasks", vm ? tasks_open(vm) : 0);
+    set_lag(L, &p->lag);
     set_resources(L, vm);
     set_schedules(L, vm);
 }

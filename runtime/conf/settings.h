@@ -38,6 +38,7 @@ struct settings {
     size_t vm_memory;
     uint64_t init_timeout, drain_timeout, shutdown_timeout;
     uint64_t watchdog; /* 0 = off */
+    uint64_t lag_warn; /* likewise */
     char *tls_cert, *tls_key;
 };
 

@@ -60,6 +60,8 @@ const struct setting settings_table[SETTING_COUNT_ALL] = {
      "longest the whole shutdown"},
     {"RUNTIME_WATCHDOG", SETTING_DURATION, FIELD(watchdog), 0, 0, "10s", NULL,
      "longest one function may compute without waiting; 0 turns it off"},
+    {"RUNTIME_LAG_WARN", SETTING_DURATION, FIELD(lag_warn), 0, 0, "100ms", NULL,
+     "what holds the loop longer is logged; 0 turns it off"},
     {"TLS_CERT", SETTING_TEXT, FIELD(tls_cert), 0, 0, NULL, "unset", "PEM file: HTTPS"},
     {"TLS_KEY", SETTING_TEXT, FIELD(tls_key), 0, 0, NULL, "unset", "PEM file: HTTPS"},
 };

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "conf/digest.h"
 #include "plugin/faults.h"
+#include "plugin/lag.h"
 
 struct cron_book;
 struct env_source;
@@ -60,6 +61,7 @@ struct plugin {
     struct err *err;           /* why it is kept_old, failed or skipped; else NULL */
     struct instance *live;     /* in the current generation, or NULL */
     struct faults faults;
+    struct lag_stats lag; /* how its code held the loop */
     uint64_t requests, errors;
     uint64_t rebuilt_ms; /* when its VM was last given up for being full; 0: never */
     unsigned refs;       /* the list and each instance */
@@ -77,7 +79,8 @@ struct denial {
 /* What health tells of the process. */
 struct server_status {
     bool stopping;
-    uint64_t started_ms, now_ms; /* monotonic */
+    uint64_t started_ms, now_ms;       /* monotonic */
+    const struct lag_stats *other_lag; /* what held the loop and is no plugin's; never NULL */
 };
 
 struct plugins_options {

@@ -130,7 +130,7 @@ static void widen_prefix(struct err *err, const struct conversion *c, const char
              (int)(sizeof(err->message) - strlen(head) - 1), rest);
 }
 
-static bool is_below(const char *root, const char *source)
+bool vm_is_below(const char *root, const char *source)
 {
     const size_t len = root ? strlen(root) : 0;
 
@@ -151,7 +151,7 @@ static bool find_frame(lua_State *trace, const char *root, struct conversion *c)
             widen_prefix(c->err, c, ar.source + 1);
             return true;
         }
-        if (!found && is_below(root, ar.source)) {
+        if (!found && vm_is_below(root, ar.source)) {
             set_place(c->err, ar.source + 1, ar.currentline > 0 ? (unsigned)ar.currentline : 0);
             found = true;
         }

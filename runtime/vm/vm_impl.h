@@ -42,6 +42,7 @@ struct vm_entry {
     uint64_t tick; /* when it began */
     bool enforced; /* what was before */
     bool armed;    /* the watchdog's hook is set on the VM */
+    bool noting;   /* the hook that notes where it is, is set */
     bool fired;    /* it has raised */
 };
 
@@ -56,5 +57,8 @@ void watchdog_enter(struct watchdog *watchdog, struct vm_entry *entry);
 const struct err *watchdog_leave(struct watchdog *watchdog, struct vm_entry *entry);
 /* The running task of the VM is shown anew in the record. */
 void watchdog_show(struct vm *vm);
+
+/* Whether the source of a function is a file below the folder `root`. */
+bool vm_is_below(const char *root, const char *source);
 
 int vm_trampoline(lua_State *L);

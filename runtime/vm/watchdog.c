@@ -14,27 +14,12 @@
 #include "base/mem.h"
 #include "vm/task.h"
 #include "vm/vm_impl.h"
+#include "vm/watchdog_impl.h"
 
 /* By default ignored, so that one that comes late does no harm. */
 enum { WATCH_SIGNAL = SIGURG };
 
 enum { TICK_MIN_MS = 5, TICK_MAX_MS = 100 };
-
-struct watchdog {
-    struct watch_record *record, own;
-    struct vm_entry *top;   /* innermost; the loop's thread and its signal handler only */
-    _Atomic uint64_t tick;  /* counted by the thread, from 1 */
-    _Atomic uint64_t since; /* the tick at the outermost entry; 0: no Lua runs */
-    bool all;               /* the second limit is over: every entry has to end */
-    uint64_t limit_ms, limit_ticks, last_ticks;
-    unsigned tick_ms;
-    struct err expired; /* of the entry that was ended last */
-
-    pthread_t thread, loop_thread;
-    bool running, stopping;
-    pthread_mutex_t lock;
-    pthread_cond_t wake;
-};
 
 /* The compiler may not move what the signal handler reads across this. */
 static inline void order(void)
@@ -42,21 +27,7 @@ static inline void order(void)
     atomic_signal_fence(memory_order_seq_cst);
 }
 
-static inline uint64_t now_tick(const struct watchdog *watchdog)
-{
-    return atomic_load_explicit(&watchdog->tick, memory_order_relaxed);
-}
-
 /* --- the record --- */
-
-static void copy_text(char *to, size_t size, const char *text)
-{
-    const size_t len = text ? strnlen(text, size - 1) : 0;
-
-    if (len)
-        memcpy(to, text, len);
-    to[len] = '\0';
-}
 
 static inline void step(struct watch_record *record, int change)
 {
@@ -73,8 +44,9 @@ static void show(struct watchdog *watchdog, const struct vm *vm)
     const struct task *task = vm->running;
 
     record->mark = vm->options.mark;
-    copy_text(record->request_id, sizeof(record->request_id), task ? task_request_id(task) : NULL);
-    copy_text(record->phase, sizeof(record->phase), task ? task_phase(task) : NULL);
+    watchdog_copy(record->request_id, sizeof(record->request_id),
+                  task ? task_request_id(task) : NULL);
+    watchdog_copy(record->phase, sizeof(record->phase), task ? task_phase(task) : NULL);
 }
 
 void watchdog_show(struct vm *vm)
@@ -155,6 +127,8 @@ void watchdog_check(lua_State *L)
         expire(watchdog, watchdog->top, L);
 }
 
+/* --- the signal --- */
+
 static void arm(struct vm_entry *entry)
 {
     entry->armed = true;
@@ -174,7 +148,9 @@ static void on_signal(int number, siginfo_t *info, void *context)
     if (info->si_code != SI_QUEUE || info->si_pid != getpid() || !watchdog->top)
         return;
     age = now_tick(watchdog) - atomic_load_explicit(&watchdog->since, memory_order_relaxed);
-    if (age <= watchdog->limit_ticks)
+    if (is_over(age, watchdog->lag_ticks))
+        watchdog_ask_for_note(watchdog);
+    if (!is_over(age, watchdog->limit_ticks))
         return;
     if (age > watchdog->last_ticks)
         watchdog->all = true;
@@ -200,7 +176,7 @@ static void disarm(struct watchdog *watchdog, struct vm_entry *entry)
 {
     struct vm_entry *outer = entry->outer;
 
-    if (entry->armed)
+    if (entry->armed || entry->noting)
         lua_sethook(entry->vm->L, NULL, 0, 0);
     if (!outer)
         watchdog->all = false;
@@ -217,11 +193,13 @@ const struct err *watchdog_leave(struct watchdog *watchdog, struct vm_entry *ent
     if (!outer)
         atomic_store_explicit(&watchdog->since, 0, memory_order_relaxed);
     order();
-    if (entry->armed || watchdog->all || (outer && outer->armed))
+    if (entry->armed || watchdog->lagging || watchdog->all || (outer && outer->armed))
         disarm(watchdog, entry);
     step(watchdog->record, -1);
     if (outer)
         show(watchdog, outer->vm);
+    else if (watchdog->lagging)
+        watchdog_tell_lag(watchdog, entry);
     return entry->fired ? &watchdog->expired : NULL;
 }
 
@@ -239,8 +217,13 @@ static void tick(struct watchdog *watchdog)
     const uint64_t now = atomic_fetch_add_explicit(&watchdog->tick, 1, memory_order_relaxed) + 1;
     const uint64_t since = atomic_load_explicit(&watchdog->since, memory_order_relaxed);
 
+    if (since != atomic_load_explicit(&watchdog->seen_tick, memory_order_relaxed)) {
+        atomic_store(&watchdog->seen_tick, since);
+        atomic_store(&watchdog->seen_ms, watchdog_now_ms());
+    }
     /* Again at each tick: a hook that was set while LuaJIT changed its own bits may be lost. */
-    if (since && now - since > watchdog->limit_ticks)
+    if (since && (is_over(now - since, watchdog->limit_ticks) ||
+                  (is_over(now - since, watchdog->lag_ticks) && !atomic_load(&watchdog->noted))))
         pthread_sigqueue(watchdog->loop_thread, WATCH_SIGNAL,
                          (union sigval){.sival_ptr = watchdog});
 }
@@ -286,21 +269,35 @@ static bool start_thread(struct watchdog *watchdog, struct err *err)
     return rc == 0 || err_set(err, "NO_THREAD", "the watchdog's thread: %s", strerror(rc));
 }
 
-struct watchdog *watchdog_new(uint64_t limit_ms, struct watch_record *record, struct err *err)
+static unsigned tick_for(const struct watchdog_options *options)
+{
+    const uint64_t eighth = options->limit_ms ? options->limit_ms / 8 : TICK_MAX_MS;
+    const uint64_t quarter = options->lag_ms ? options->lag_ms / 4 : TICK_MAX_MS;
+    const uint64_t ms = eighth < quarter ? eighth : quarter;
+
+    return ms < TICK_MIN_MS ? TICK_MIN_MS : ms > TICK_MAX_MS ? TICK_MAX_MS : (unsigned)ms;
+}
+
+static uint64_t to_ticks(const struct watchdog *watchdog, uint64_t ms)
+{
+    return (ms + watchdog->tick_ms - 1) / watchdog->tick_ms;
+}
+
+struct watchdog *watchdog_new(const struct watchdog_options *options, struct err *err)
 {
     struct watchdog *watchdog = mem_alloc(sizeof(*watchdog));
-    const uint64_t tick_ms = limit_ms / 8;
 
-    watchdog->record = record ? record : &watchdog->own;
-    watchdog->limit_ms = limit_ms;
-    watchdog->tick_ms = tick_ms < TICK_MIN_MS   ? TICK_MIN_MS
-                        : tick_ms > TICK_MAX_MS ? TICK_MAX_MS
-                                                : (unsigned)tick_ms;
-    watchdog->limit_ticks = (limit_ms + watchdog->tick_ms - 1) / watchdog->tick_ms;
+    watchdog->record = options->record ? options->record : &watchdog->own;
+    watchdog->limit_ms = options->limit_ms;
+    watchdog->tick_ms = tick_for(options);
+    watchdog->limit_ticks = to_ticks(watchdog, options->limit_ms);
     watchdog->last_ticks = watchdog->limit_ticks + watchdog->limit_ticks / 4;
+    watchdog->lag_ticks = to_ticks(watchdog, options->lag_ms);
+    watchdog->lagged = options->lagged;
+    watchdog->lagged_arg = options->arg;
     watchdog->loop_thread = pthread_self();
     atomic_store(&watchdog->tick, 1);
-    if (limit_ms == 0 || start_thread(watchdog, err))
+    if ((!watchdog->limit_ticks && !watchdog->lag_ticks) || start_thread(watchdog, err))
         return watchdog;
     watchdog_free(watchdog);
     return NULL;

@@ -1,5 +1,5 @@
-/* The watchdog: ends a Lua function that computes longer than a limit without waiting, and keeps
- * a record of what is running.
+/* The watchdog: ends a Lua function that computes longer than a limit without waiting, tells of
+ * those that take long but end by themselves, and keeps a record of what is running.
  *
  * One per loop, on whose thread it must be made; each VM is given it in its options. Entering Lua
  * costs a few stores: a thread beside the loop counts ticks, and once the outermost entry is too
@@ -31,8 +31,26 @@ struct watch_record {
     char phase[WATCH_PHASE_MAX]; /* "onInit", "request"; "" when unknown */
 };
 
-/* `limit_ms` 0 only keeps the record. `record` is the caller's; NULL: a private one. */
-struct watchdog *watchdog_new(uint64_t limit_ms, struct watch_record *record, struct err *err);
+/* What held the loop's thread for long, as it was in the middle of it. */
+struct lag {
+    const char *vm; /* the name of the innermost VM; NULL: it was never in Lua again */
+    uint64_t ms;    /* until Lua was left altogether; right to about a quarter of `lag_ms` */
+    char file[ERR_FILE_MAX]; /* of the plugin's own code; "" when none was reached */
+    unsigned line;
+    char request_id[WATCH_REQUEST_MAX];
+    char phase[WATCH_PHASE_MAX];
+};
+
+struct watchdog_options {
+    uint64_t limit_ms;           /* 0: nothing is ended */
+    uint64_t lag_ms;             /* what takes longer is told; 0: nothing is */
+    struct watch_record *record; /* the caller's; NULL: a private one */
+    /* On the loop's thread, when Lua has been left; may not run Lua. */
+    void (*lagged)(void *arg, const struct lag *lag);
+    void *arg;
+};
+
+struct watchdog *watchdog_new(const struct watchdog_options *options, struct err *err);
 void watchdog_free(struct watchdog *watchdog); /* after the VMs that use it */
 
 /* For C functions that Lua calls and that work for long: raises if their time is over. */

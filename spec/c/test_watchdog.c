@@ -14,7 +14,7 @@
 #include "check.h"
 
 /* A sanitized build beside other tests is late, not wrong. */
-enum { LIMIT_MS = 300, PATIENCE_MS = 2000, MARK = 7 };
+enum { LIMIT_MS = 300, LAG_MS = 40, PATIENCE_MS = 2000, MARK = 7 };
 
 static struct watchdog *watchdog;
 static struct watch_record record;
@@ -311,17 +311,97 @@ static void test_record(void)
     vm_close(vm);
 }
 
+/* --- what is long, but ends --- */
+
+static struct lag lag;
+static char lag_vm[32];
+static unsigned lags;
+
+static void lagged(void *arg, const struct lag *told)
+{
+    (void)arg;
+    lag = *told;
+    snprintf(lag_vm, sizeof(lag_vm), "%s", told->vm);
+    lags++;
+}
+
+/* A wall clock for Lua: how busy the machine is must not count. */
+static int lua_now(lua_State *L)
+{
+    lua_pushnumber(L, now_ms());
+    return 1;
+}
+
+/* Work in C that no hook reaches. */
+static int lua_block(lua_State *L)
+{
+    const double end = now_ms() + luaL_checknumber(L, 1);
+
+    while (now_ms() < end)
+        continue;
+    return 0;
+}
+
+static void test_lag(void)
+{
+    struct vm *vm = open_vm();
+    struct outcome outcome;
+
+    lua_register(vm_main(vm), "now", lua_now);
+    lags = 0;
+    run(vm, "local e = now() + 5 while now() < e do end", &outcome);
+    CHECK(outcome.ok && lags == 0);
+    run(vm,
+        "local function spin(ms)\n"
+        "  local e = now() + ms\n"
+        "  while now() < e do end\n"
+        "end\n"
+        "pcall(coroutine.wrap(function()\n"
+        "  spin(150)\n"
+        "end))",
+        &outcome);
+    CHECK(outcome.ok && lags == 1);
+    CHECK_STR(lag_vm, "loop");
+    CHECK_STR(lag.file, "spec/loop.lua");
+    CHECK(lag.line == 2 || lag.line == 3);
+    CHECK(lag.ms >= 100);
+    CHECK_STR(lag.request_id, "request-1");
+    CHECK_STR(lag.phase, "request");
+    run(vm, "local n = 0 for i = 1, 100 do n = n + i end", &outcome); /* the hook is gone */
+    CHECK(outcome.ok && lags == 1);
+    vm_close(vm);
+}
+
+/* The line that called it. */
+static void test_lag_inside_c(void)
+{
+    struct vm *vm = open_vm();
+    struct outcome outcome;
+
+    lua_register(vm_main(vm), "block", lua_block);
+    lags = 0;
+    run(vm, "local x = 1\nblock(150)\nx = 2", &outcome);
+    CHECK(outcome.ok && lags == 1);
+    CHECK_STR(lag.file, "spec/loop.lua");
+    CHECK(lag.line == 2 || lag.line == 3);
+    vm_close(vm);
+}
+
 int main(int argc, char **argv)
 {
+    const struct watchdog_options options = {
+        .limit_ms = LIMIT_MS, .lag_ms = LAG_MS, .record = &record, .lagged = lagged};
     struct err err;
 
-    watchdog = watchdog_new(LIMIT_MS, &record, &err);
+    watchdog = watchdog_new(&options, &err);
     CHECK(watchdog);
     if (argc > 1) {
         test_loop(argv[1]);
         return 0;
     }
     test_record();
+    test_lag();
+    test_lag_inside_c();
     test_innocent();
     for (size_t i = 0; i < LEN(loops); i++)
         test_loop(loops[i]);
