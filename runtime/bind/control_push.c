@@ -17,6 +17,7 @@
 #include "plugin/reload.h"
 #include "vm/task.h"
 #include "vm/vm.h"
+#include "worker/sandbox.h"
 
 /* --- fields of the table on top --- */
 
@@ -135,6 +136,22 @@ static void set_missing(lua_State *L, struct plugins *plugins)
     lua_setfield(L, -2, "missing");
 }
 
+/* What RUNTIME_SANDBOX=require demands and this kernel has not. */
+static void set_unmet(lua_State *L, const struct settings *settings)
+{
+    const unsigned have = sandbox_supported();
+
+    new_list(L);
+    for (unsigned part = 1; part <= SANDBOX_ALL && settings->sandbox == SANDBOX_REQUIRE;
+         part <<= 1) {
+        if (have & part)
+            continue;
+        lua_pushstring(L, sandbox_part_name((enum sandbox_part)part));
+        append(L);
+    }
+    lua_setfield(L, -2, "unmet");
+}
+
 /* "unchanged" tells what a reload did; between reloads such a plugin is loaded. */
 static const char *state_of(const struct plugin *p)
 {
@@ -168,6 +185,7 @@ void control_push_status(lua_State *L, struct plugins *plugins)
     set_number(L, "generation", g ? (double)g->number : 0);
     set_flag(L, "stopping", status.stopping);
     set_missing(L, plugins);
+    set_unmet(L, options->settings);
     set_counts(L, plugins);
     lua_pushfstring(L, "%s/api", options->settings->api_prefix);
     lua_setfield(L, -2, "api");

@@ -1,6 +1,7 @@
 /* The keys of a manifest that hold lists and maps. */
 #include "conf/manifest_impl.h"
 
+#include "base/hostport.h"
 #include "conf/decl.h"
 #include "conf/env_names.h"
 
@@ -275,6 +276,19 @@ check_env_names(const struct report *r, const struct manifest *m, const struct v
     }
 }
 
+static void check_net(const struct report *r, const struct value *list)
+{
+    struct hostport entry;
+
+    for (size_t i = 0; i < list->list.len; i++) {
+        const struct value *item = list->list.items[i];
+
+        if (item->type == VALUE_STRING && !hostport_parse(item->string.at, &entry))
+            report_at(r, item, "permissions.net[%zu] must be " HOSTPORT_ALLOWED ", got %s", i + 1,
+                      report_quote(r, item->string));
+    }
+}
+
 static void read_permission(const struct report *r,
                             struct permissions *permissions,
                             const struct value_entry *entry)
@@ -293,6 +307,8 @@ static void read_permission(const struct report *r,
             continue;
         if (report_type(r, name, entry->value, VALUE_LIST))
             *known[i].list = read_texts(r, name, entry->value);
+        if (known[i].list == &permissions->net && entry->value->type == VALUE_LIST)
+            check_net(r, entry->value);
         return;
     }
     report_key(r, entry, "permissions: unknown key %s (allowed: read, write, net, env)",

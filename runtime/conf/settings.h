@@ -13,6 +13,9 @@
 #include "base/log.h"
 #include "conf/problems.h"
 
+/* What is asked of the kernel for worker apps: what there is, all of it, or nothing. */
+enum sandbox_mode { SANDBOX_AUTO, SANDBOX_REQUIRE, SANDBOX_OFF };
+
 enum runtime_env { ENV_DEVELOPMENT, ENV_PRODUCTION, ENV_STAGING, ENV_TEST };
 
 struct string_list {
@@ -28,6 +31,7 @@ struct settings {
     struct string_list plugin_dirs, worker_dirs;
     char *state_dir;
     unsigned pool_size, ephemeral_concurrency, ephemeral_queue_limit;
+    enum sandbox_mode sandbox;
     char *api_prefix; /* "" or "/_" */
     char *root_key;   /* NULL when unset; RUNTIME_ROOT_KEY or the first line of ..._FILE */
     char *root_key_file, *env_file; /* or NULL */

@@ -16,6 +16,7 @@ enum setting_kind {
     SETTING_LEVEL,
     SETTING_FORMAT,
     SETTING_PREFIX,
+    SETTING_SANDBOX,
 };
 
 struct setting {

@@ -32,6 +32,8 @@ const struct setting settings_table[SETTING_COUNT_ALL] = {
      "cores x 2", "requests with ttl 0 served at once"},
     {"RUNTIME_EPHEMERAL_QUEUE_LIMIT", SETTING_COUNT, FIELD(ephemeral_queue_limit), 0, MANY, "100",
      NULL, "requests with ttl 0 that may wait; more get 503"},
+    {"RUNTIME_SANDBOX", SETTING_SANDBOX, FIELD(sandbox), 0, 0, "auto", NULL,
+     "how worker apps are held back by the kernel: auto, require or off"},
     {"RUNTIME_API_PREFIX", SETTING_PREFIX, FIELD(api_prefix), 0, 0, NULL, "none",
      "/_ moves the control plane to /_/api"},
     {"RUNTIME_ROOT_KEY", SETTING_SECRET, FIELD(root_key), 0, 0, NULL, "unset",
@@ -69,6 +71,7 @@ const struct setting settings_table[SETTING_COUNT_ALL] = {
 
 static const char *const env_names[] = {"development", "production", "staging", "test", NULL};
 static const char *const level_names[] = {"debug", "info", "warn", "error", NULL};
+static const char *const sandbox_names[] = {"auto", "require", "off", NULL};
 static const char *const format_names[] = {"pretty", "json", NULL};
 
 const char *runtime_env_name(enum runtime_env env)
@@ -203,6 +206,11 @@ static bool parse_word(const struct setting *setting, struct str text, void *fie
             return false;
         *(enum log_format *)field = (enum log_format)choice;
         return true;
+    case SETTING_SANDBOX:
+        if (!parse_choice(sandbox_names, text, &choice))
+            return false;
+        *(enum sandbox_mode *)field = (enum sandbox_mode)choice;
+        return true;
     default:
         if (setting->kind == SETTING_PREFIX && !str_equal(text, STR("/_")))
             return false;
@@ -242,6 +250,7 @@ void setting_allowed(const struct setting *setting, struct buf *out)
         [SETTING_LEVEL] = "debug, info, warn, error",
         [SETTING_FORMAT] = "pretty, json",
         [SETTING_PREFIX] = "/_",
+        [SETTING_SANDBOX] = "auto, require, off",
     };
 
     buf_puts(out, texts[setting->kind]);

@@ -61,6 +61,19 @@ const char *sandbox_part_name(enum sandbox_part part)
     }
 }
 
+void sandbox_missing(unsigned parts, unsigned have, char *out, size_t size)
+{
+    size_t len = 0;
+
+    out[0] = '\0';
+    for (unsigned part = 1; part <= SANDBOX_ALL; part <<= 1) {
+        if (!(parts & part) || (have & part) || len >= size)
+            continue;
+        len += (size_t)snprintf(out + len, size - len, "%s%s", len ? ", " : "",
+                                sandbox_part_name((enum sandbox_part)part));
+    }
+}
+
 /* --- limits --- */
 
 static bool limit(int resource, const char *name, rlim_t most, struct err *err)

@@ -33,10 +33,13 @@ struct sandbox {
 
 /* What this kernel can do, as enum sandbox_part bits. Changes nothing. */
 unsigned sandbox_supported(void);
-/* "files (Landlock), calls (seccomp)" for the log. Static storage per part set; borrowed. */
+/* "files (Landlock)", for the log and for readiness. */
 const char *sandbox_part_name(enum sandbox_part part);
+/* What of `parts` is not set in `have`, by name with ", " between; "" when nothing is missing. */
+void sandbox_missing(unsigned parts, unsigned have, char *out, size_t size);
 
 /* Enters it. `*applied` is what holds from now on. False when a part that the kernel supports could
- * not be set up: the process must not go on then.
+ * not be set up: the process must not go on then. The process has one thread, and has loaded what
+ * it links to; `memory` counts from what it has by now.
  */
 bool sandbox_enter(const struct sandbox *sandbox, unsigned *applied, struct err *err);

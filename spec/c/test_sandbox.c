@@ -733,6 +733,15 @@ static void test_threads_before(void)
 
 static void test_names(void)
 {
+    char text[128];
+
+    sandbox_missing(SANDBOX_ALL, SANDBOX_ALL & ~(SANDBOX_FILES | SANDBOX_CALLS), text,
+                    sizeof(text));
+    CHECK_STR(text, "files (Landlock), calls (seccomp)");
+    sandbox_missing(SANDBOX_ALL, SANDBOX_ALL, text, sizeof(text));
+    CHECK_STR(text, "");
+    sandbox_missing(SANDBOX_ALL, 0, text, 20);
+    CHECK_STR(text, "privileges (no_new_");
     for (unsigned part = 1; part < SANDBOX_ALL; part <<= 1)
         CHECK(strchr(sandbox_part_name(part), '('));
     CHECK((supported & (SANDBOX_NO_NEW_PRIVS | SANDBOX_LIMITS)) ==

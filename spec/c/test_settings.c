@@ -74,6 +74,7 @@ static void test_defaults(void)
     CHECK(settings.client_timeout == 30000 && settings.init_timeout == 30000);
     CHECK(settings.drain_timeout == 30000 && settings.shutdown_timeout == 30000);
     CHECK(settings.watchdog == 10000);
+    CHECK(settings.sandbox == SANDBOX_AUTO);
 }
 
 static void test_by_env(void)
@@ -97,6 +98,8 @@ static void test_by_env(void)
 
 static void test_flags(void)
 {
+    CHECK(load(WORDS("--sandbox=require")) && settings.sandbox == SANDBOX_REQUIRE);
+    CHECK(load(WORDS("--sandbox", "off")) && settings.sandbox == SANDBOX_OFF);
     setenv("PORT", "9000", 1);
     CHECK(load(WORDS("serve", "--port", "0", "--plugin-dirs=./a//:/b/:.c", "-d", "x",
                      "--watchdog=0", "--", "--y")));
@@ -134,6 +137,7 @@ static const struct {
     {"RUNTIME_API_PREFIX", "/x", "/_"},
     {"RUNTIME_LOG_LEVEL", "verbose", "debug, info, warn, error"},
     {"RUNTIME_LOG_FORMAT", "xml", "pretty, json"},
+    {"RUNTIME_SANDBOX", "on", "auto, require, off"},
     {"RUNTIME_BODY_LIMIT", "10 mb", SIZE_TEXT},
     {"RUNTIME_VM_MEMORY", "10kb", SIZE_TEXT ", at least 1mb"},
     {"RUNTIME_INIT_TIMEOUT", "0", TIME_TEXT ", at least 1ms"},

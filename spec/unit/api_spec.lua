@@ -10,7 +10,7 @@ local fake, api
 
 local function status(more)
   local s = { version = "1.2.3", api = "/api", uptime = 5, generation = 1, stopping = false }
-  s.missing, s.plugins = json.array(), { loaded = 2 }
+  s.missing, s.unmet, s.plugins = json.array(), json.array(), { loaded = 2 }
   for key, value in pairs(more or {}) do
     s[key] = value
   end
@@ -130,6 +130,12 @@ describe("health", function()
     ["one was skipped"] = { { plugins = { skipped = 1 } }, 200, "degraded", {} },
     ["starting"] = { { generation = 0 }, 503, "starting", { "the plugins are still loading" } },
     ["stopping"] = { { stopping = true }, 503, "stopping", { "the server is shutting down" } },
+    ["the kernel lacks what is required"] = {
+      { unmet = { "files (Landlock)" } },
+      503,
+      "unavailable",
+      { "RUNTIME_SANDBOX=require: this kernel has no sandbox for files (Landlock)" },
+    },
     ["a critical one is missing"] = {
       { missing = { "a", "b" }, plugins = { failed = 2 } },
       503,

@@ -11,6 +11,7 @@ local control = {}
 --- @field generation integer 0 before the first.
 --- @field stopping boolean
 --- @field missing string[] Enabled critical plugins that are not loaded.
+--- @field unmet string[] What RUNTIME_SANDBOX=require demands and the kernel lacks.
 --- @field plugins table<string, integer> How many there are in each state.
 
 --- @return buntime.ControlStatus

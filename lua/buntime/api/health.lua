@@ -21,6 +21,9 @@ local function reasons(status)
   for _, name in ipairs(status.missing) do
     list[#list + 1] = ("the critical plugin %s is not loaded"):format(name)
   end
+  for _, part in ipairs(status.unmet) do
+    list[#list + 1] = ("RUNTIME_SANDBOX=require: this kernel has no sandbox for %s"):format(part)
+  end
   if status.stopping then
     list[#list + 1] = "the server is shutting down"
   end
