@@ -48,11 +48,15 @@ local function require_permission(permission)
     error(("auth.require: a permission expected, got %s"):format(type(permission)), 2)
   end
   return function(c, next)
-    local ok, status, code, message = auth.check(c.req, permission, not SAFE[c.req.method])
+    local ok, status, code, message, _, retry = auth.check(c.req, permission, not SAFE[c.req.method])
     if not ok then
       local body = { success = false, code = code, message = message, requestId = c.req.id }
-      return Response.json(body, { status = status })
+      local headers = { ["cache-control"] = "no-store" }
+      headers["www-authenticate"] = status == 401 and 'Bearer realm="buntime"' or nil
+      headers["retry-after"] = status == 429 and retry or nil
+      return Response.json(body, { status = status, headers = headers })
     end
+    c.var.principal = status.principal -- its second result when it lets through
     return next()
   end
 end

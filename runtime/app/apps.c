@@ -11,6 +11,7 @@
 #include "base/path.h"
 #include "bind/bind.h"
 #include "conf/manifest.h"
+#include "data/keyring.h"
 #include "http/exchange.h"
 #include "plugin/plugins.h"
 #include "plugin/reload.h"
@@ -170,11 +171,11 @@ static bool refuse(struct exchange *x, const struct denial *denial)
 bool apps_admit(struct server *server, const struct app *app, struct exchange *x)
 {
     struct denial denial = {.status = 401};
-    const char *principal;
+    struct identity who;
 
     switch (app->manifest->visibility) {
     case VISIBILITY_PROTECTED:
-        return auth_authorize(server, x, "workers:read", !is_safe(exchange_method(x)), &principal,
+        return auth_authorize(server, x, "workers:read", !is_safe(exchange_method(x)), &who,
                               &denial) ||
                refuse(x, &denial);
     case VISIBILITY_INTERNAL:

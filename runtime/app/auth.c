@@ -3,44 +3,25 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include <openssl/crypto.h>
-#include <openssl/evp.h>
-
 #include "app/attempts.h"
 #include "app/origin.h"
 #include "app/server.h"
 #include "base/mem.h"
+#include "base/permission.h"
+#include "bind/session_cookie.h"
+#include "data/keyring.h"
 #include "http/exchange.h"
 #include "plugin/plugins.h"
 
-enum { DIGEST_SIZE = 32 };
-
 struct auth {
-    bool has_root;
-    unsigned char root[DIGEST_SIZE];
     struct attempts attempts;
 };
 
-/* Digests have one length and no order that a caller could steer, so comparing them tells nothing
- * of the key: not how long it is, not where a guess went wrong.
- */
-static void digest(struct str s, unsigned char out[static DIGEST_SIZE])
+static struct attempts *attempts_of(struct server *server)
 {
-    if (!EVP_Digest(s.at, s.len, out, NULL, EVP_sha256(), NULL))
-        abort();
-}
-
-static struct auth *auth_of(struct server *server)
-{
-    const char *root = server->settings->root_key;
-
-    if (server->auth)
-        return server->auth;
-    server->auth = mem_alloc(sizeof(*server->auth));
-    server->auth->has_root = root != NULL;
-    if (root)
-        digest(str_of(root), server->auth->root);
-    return server->auth;
+    if (!server->auth)
+        server->auth = mem_alloc(sizeof(*server->auth));
+    return &server->auth->attempts;
 }
 
 void auth_fini(struct server *server)
@@ -48,7 +29,6 @@ void auth_fini(struct server *server)
     if (!server->auth)
         return;
     attempts_fini(&server->auth->attempts);
-    OPENSSL_cleanse(server->auth->root, DIGEST_SIZE);
     free(server->auth);
     server->auth = NULL;
 }
@@ -60,6 +40,8 @@ static bool deny(struct denial *denial, unsigned status, const char *code, const
     snprintf(denial->message, sizeof(denial->message), "%s", message);
     return false;
 }
+
+/* --- credentials --- */
 
 /* The token of "Bearer TOKEN", whose scheme has no case; absent for anything else. */
 static struct str bearer(struct str value)
@@ -78,76 +60,153 @@ static struct str bearer(struct str value)
 }
 
 /* An empty credential is a missing one. */
-static struct str credential(const struct exchange *x)
+static struct str key_of(const struct exchange *x)
 {
     const struct str key = exchange_header(x, STR("x-api-key"));
 
     return key.len > 0 ? key : bearer(exchange_header(x, STR("authorization")));
 }
 
-static bool is_root(const struct auth *auth, struct str key)
+static bool must_wait(struct server *server, const struct exchange *x, struct denial *denial)
 {
-    unsigned char sum[DIGEST_SIZE];
+    const unsigned seconds =
+        attempts_wait(attempts_of(server), exchange_ip(x), clock_now_ns() / 1000000);
 
-    digest(key, sum);
-    return CRYPTO_memcmp(sum, auth->root, sizeof(sum)) == 0;
-}
-
-static bool must_wait(unsigned seconds, struct denial *denial)
-{
+    if (seconds == 0)
+        return false;
     deny(denial, 429, "TOO_MANY_REQUESTS", "Too many wrong keys from here; wait and try again");
     denial->retry_after = seconds;
-    return false;
-}
-
-static bool by_key(struct auth *auth, const struct exchange *x, struct denial *denial)
-{
-    const uint64_t now_ms = clock_now_ns() / 1000000;
-    const struct str ip = exchange_ip(x), key = credential(x);
-    const unsigned wait = attempts_wait(&auth->attempts, ip, now_ms);
-
-    if (wait > 0)
-        return must_wait(wait, denial);
-    if (key.len == 0)
-        return deny(denial, 401, "AUTH_REQUIRED",
-                    "A key is needed: send it as X-API-Key or as Authorization: Bearer");
-    if (is_root(auth, key))
-        return true;
-    attempts_add(&auth->attempts, ip, now_ms);
-    return deny(denial, 401, "AUTH_REQUIRED", "The key is not valid");
-}
-
-static bool by_place(const struct exchange *x, struct denial *denial)
-{
-    return origin_is_local(x) ||
-           deny(denial, 401, "AUTH_REQUIRED",
-                "No key is set, so only this machine may call, directly and as localhost. To call "
-                "from elsewhere set RUNTIME_ROOT_KEY or RUNTIME_ROOT_KEY_FILE and send the key as "
-                "X-API-Key");
-}
-
-static bool
-identify(struct auth *auth, const struct exchange *x, const char **principal, struct denial *denial)
-{
-    if (!(auth->has_root ? by_key(auth, x, denial) : by_place(x, denial)))
-        return false;
-    *principal = auth->has_root ? "root" : "local";
     return true;
+}
+
+/* What a credential was. One that was good once is counted too, but not a session that has ended:
+ * its browser goes on asking, and nobody finds a token by trying.
+ */
+static bool judge(struct server *server,
+                  const struct exchange *x,
+                  enum credential credential,
+                  struct denial *denial)
+{
+    if (credential == CREDENTIAL_FITS)
+        return true;
+    attempts_add(attempts_of(server), exchange_ip(x), clock_now_ns() / 1000000);
+    return deny(denial, 401, "AUTH_REQUIRED",
+                credential == CREDENTIAL_EXPIRED ? "The key has expired" : "The key is not valid");
+}
+
+static bool by_key(struct server *server,
+                   const struct exchange *x,
+                   struct str key,
+                   struct identity *who,
+                   struct denial *denial)
+{
+    return !must_wait(server, x, denial) &&
+           judge(server, x, keyring_key(server->keyring, key, who), denial);
+}
+
+static bool by_session(struct server *server,
+                       const struct exchange *x,
+                       struct str token,
+                       struct identity *who,
+                       struct denial *denial)
+{
+    const enum credential credential = keyring_session(server->keyring, token, who);
+
+    if (credential == CREDENTIAL_EXPIRED)
+        return deny(denial, 401, "AUTH_REQUIRED", "The session has ended; log in again");
+    return judge(server, x, credential, denial);
+}
+
+static bool by_place(const struct exchange *x, struct identity *who, struct denial *denial)
+{
+    if (!origin_is_local(x))
+        return deny(denial, 401, "AUTH_REQUIRED",
+                    "No key is set, so only this machine may call, directly and as localhost. To "
+                    "call from elsewhere set RUNTIME_ROOT_KEY or RUNTIME_ROOT_KEY_FILE and send "
+                    "the key as X-API-Key");
+    *who = identity_local;
+    return true;
+}
+
+static bool identify(struct server *server,
+                     const struct exchange *x,
+                     struct identity *who,
+                     struct denial *denial)
+{
+    const struct str key = key_of(x), token = session_cookie(x);
+
+    if (!keyring_locked(server->keyring))
+        return by_place(x, who, denial);
+    if (key.len > 0)
+        return by_key(server, x, key, who, denial);
+    if (must_wait(server, x, denial))
+        return false;
+    if (token.len > 0)
+        return by_session(server, x, token, who, denial);
+    return deny(denial, 401, "AUTH_REQUIRED",
+                "A key is needed: send it as X-API-Key or as Authorization: Bearer");
+}
+
+/* For what is open to everybody. A key that is not good is still refused, so that keys cannot be
+ * tried here.
+ */
+static bool identify_if_told(struct server *server,
+                             const struct exchange *x,
+                             struct identity *who,
+                             struct denial *denial)
+{
+    struct denial ignored;
+    const struct str key = key_of(x), token = session_cookie(x);
+
+    if (!keyring_locked(server->keyring))
+        by_place(x, who, &ignored);
+    else if (key.len > 0)
+        return by_key(server, x, key, who, denial);
+    else if (token.len > 0 && keyring_session(server->keyring, token, who) != CREDENTIAL_FITS)
+        *who = identity_anonymous;
+    return true;
+}
+
+/* --- what the control plane asks --- */
+
+static bool may(const struct identity *who, const char *permission, struct denial *denial)
+{
+    char message[sizeof(denial->message)];
+
+    if (who->permissions & permission_of(str_of(permission)))
+        return true;
+    snprintf(message, sizeof(message), "The permission %.60s is needed", permission);
+    return deny(denial, 403, "PERMISSION_DENIED", message);
+}
+
+static bool is_own_page(const struct exchange *x, struct denial *denial)
+{
+    return !origin_is_foreign(x) ||
+           deny(denial, 403, "CROSS_SITE_REQUEST",
+                "A page of another site may not do this: Origin must be this server's own");
 }
 
 bool auth_authorize(void *app,
                     const struct exchange *x,
                     const char *permission,
                     bool mutating,
-                    const char **principal,
+                    struct identity *who,
                     struct denial *denial)
 {
     struct server *server = app;
 
-    (void)permission; /* root and local may do everything */
-    if (!identify(auth_of(server), x, principal, denial))
+    *who = identity_anonymous;
+    if (!(permission ? identify(server, x, who, denial) : identify_if_told(server, x, who, denial)))
         return false;
-    return !mutating || !origin_is_foreign(x) ||
-           deny(denial, 403, "CROSS_SITE_REQUEST",
-                "A page of another site may not do this: Origin must be this server's own");
+    return (!mutating || is_own_page(x, denial)) && (!permission || may(who, permission, denial));
+}
+
+bool auth_login(void *app,
+                const struct exchange *x,
+                struct str key,
+                struct identity *who,
+                struct denial *denial)
+{
+    *who = identity_anonymous;
+    return by_key(app, x, key, who, denial);
 }

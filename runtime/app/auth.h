@@ -1,22 +1,33 @@
-/* Who may call the control plane (SPEC 8): the holder of the root key, or, while there is no key,
- * whoever sits at this machine. Both may do everything.
+/* Who may call the control plane (SPEC 8): the holder of the root key, of another key or of a
+ * session, and as far as its permissions go; or, while there never was a key, whoever sits at this
+ * machine, who may do everything.
  */
 #pragma once
 
 #include <stdbool.h>
 
+#include "base/str.h"
+
 struct auth;
 struct denial;
 struct exchange;
+struct identity;
 struct server;
 
-/* For plugins_options.authorize; `app` is the struct server, whose `auth` is made on first use. */
+/* For plugins_options; `app` is the struct server, whose `auth` is made on first use. `who` is
+ * filled in any case, as far as it is known.
+ */
 bool auth_authorize(void *app,
                     const struct exchange *x,
                     const char *permission,
                     bool mutating,
-                    const char **principal,
+                    struct identity *who,
                     struct denial *denial);
+bool auth_login(void *app,
+                const struct exchange *x,
+                struct str key,
+                struct identity *who,
+                struct denial *denial);
 
-/* Frees the key's digest and what was remembered of wrong credentials. */
+/* Frees what was remembered of wrong credentials. */
 void auth_fini(struct server *server);

@@ -17,6 +17,7 @@
 #include "bind/websocket.h"
 #include "conf/manifest.h"
 #include "data/cron_book.h"
+#include "data/keyring.h"
 #include "data/shared.h"
 #include "http/exchange.h"
 #include "http/server.h"
@@ -232,6 +233,25 @@ static bool open_control(struct server *server, struct err *err)
            vm_protect(vm_main(server->control->vm), load_control, server->control, 0, err);
 }
 
+/* A change of "last used", or of a session, that did not reach the disk. */
+static void on_key_problem(void *app, const struct err *err)
+{
+    (void)app;
+    log_err(NULL, NULL, err);
+}
+
+static struct keyring *open_keyring(struct server *server)
+{
+    const struct keyring_options options = {
+        .loop = server->loop,
+        .state_dir = server->settings->state_dir,
+        .root_key = server->settings->root_key,
+        .on_problem = on_key_problem,
+    };
+
+    return keyring_new(&options);
+}
+
 /* --- the whole --- */
 
 bool server_init(struct server *server,
@@ -251,6 +271,7 @@ bool server_init(struct server *server,
         .on_swap = on_swap,
         .on_live = on_live,
         .authorize = auth_authorize,
+        .login = auth_login,
         .status = tell_status,
         .before_reload = before_reload,
         .mark = mark,
@@ -281,6 +302,7 @@ bool server_init(struct server *server,
     options.shared = server->shared;
     options.cron = server->cron;
     options.topics = server->topics = topics_new();
+    options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;
     apps_init(server, &options);
     server->plugins = plugins_new(&options);
@@ -301,6 +323,7 @@ void server_fini(struct server *server)
     pipeline_free_spares(server);
     watchdog_free(server->watchdog);
     auth_fini(server);
+    keyring_free(server->keyring);
     if (server->loop)
         loop_free(server->loop);
     dotenv_free(server->dotenv);
@@ -341,6 +364,8 @@ bool server_load(struct server *server, struct err *err)
     const struct reload_options options = {.only = NULL};
     struct loading loading = {false, false};
 
+    if (!keyring_load(server->keyring, err))
+        return err_wrap(err, "the keys cannot be read, so nobody could be let in");
     plugins_reload(server->plugins, &options, loaded, &loading);
     while (!loading.done && loop_turn(server->loop, 1000))
         continue;

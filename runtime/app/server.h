@@ -16,6 +16,7 @@ struct cron_book;
 struct generation;
 struct http_server;
 struct instance;
+struct keyring;
 struct plugins;
 struct pool;
 struct registry;
@@ -42,6 +43,7 @@ struct server {
     uint64_t started_ms;
     bool stopping;
     struct lag_meter lag;
+    struct keyring *keyring;
     struct auth *auth; /* app/auth.c; NULL until it was asked */
     struct run *runs;  /* requests that are being answered */
     unsigned run_count;

@@ -53,6 +53,8 @@ int bind_open(lua_State *L)
     if (is_control_plane(L)) {
         lua_pushcfunction(L, bind_control_open);
         lua_setfield(L, -2, "buntime.core.control");
+        lua_pushcfunction(L, bind_keys_open);
+        lua_setfield(L, -2, "buntime.core.keys");
     }
     lua_pop(L, 2); /* - */
     return 0;

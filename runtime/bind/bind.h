@@ -15,6 +15,7 @@ int bind_open(lua_State *L);
 
 int bind_auth_open(lua_State *L);    /* who may use the control plane */
 int bind_control_open(lua_State *L); /* plugins and reloads, for the control plane's VM alone */
+int bind_keys_open(lua_State *L);    /* keys and sessions, for the control plane's VM alone */
 int bind_fetch_open(lua_State *L);   /* HTTP requests to other servers */
 int bind_file_open(lua_State *L);    /* files as responses */
 int bind_fs_open(lua_State *L);      /* files of the plugin's folders */

@@ -2,12 +2,14 @@
 #include <lauxlib.h>
 
 #include "bind/bind.h"
+#include "bind/identity.h"
 #include "bind/request.h"
+#include "data/keyring.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
 #include "vm/vm.h"
 
-/* check(req, permission, mutating?) -> true, principal | false, status, code, message, principal,
+/* check(req, permission?, mutating?) -> true, caller | false, status, code, message, principal,
  * retry_after
  */
 static int auth_check(lua_State *L)
@@ -15,23 +17,16 @@ static int auth_check(lua_State *L)
     const struct instance *instance = vm_host(vm_of(L));
     const struct plugins_options *options = plugins_options(instance->plugins);
     const struct bind_request *request = request_live(L, 1);
-    const char *permission = luaL_checkstring(L, 2);
-    const char *principal = "anonymous";
+    const char *permission = luaL_optstring(L, 2, NULL);
+    struct identity who = identity_anonymous;
     struct denial denial = {.status = 0};
 
-    if (options->authorize(options->app, request->x, permission, lua_toboolean(L, 3), &principal,
-                           &denial)) {
-        lua_pushboolean(L, 1);
-        lua_pushstring(L, principal);
-        return 2;
-    }
-    lua_pushboolean(L, 0);
-    lua_pushinteger(L, (lua_Integer)denial.status);
-    lua_pushstring(L, denial.code);
-    lua_pushstring(L, denial.message);
-    lua_pushstring(L, principal);
-    lua_pushinteger(L, (lua_Integer)denial.retry_after);
-    return 6;
+    if (!options->authorize(options->app, request->x, permission, lua_toboolean(L, 3), &who,
+                            &denial))
+        return identity_push_denial(L, &who, &denial);
+    lua_pushboolean(L, 1);
+    identity_push(L, &who);
+    return 2;
 }
 
 static const luaL_Reg functions[] = {

@@ -14,6 +14,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "base/str.h"
 #include "conf/digest.h"
 #include "plugin/faults.h"
 #include "plugin/lag.h"
@@ -22,7 +23,9 @@ struct cron_book;
 struct env_source;
 struct exchange;
 struct generation;
+struct identity;
 struct instance;
+struct keyring;
 struct loop;
 struct manifest;
 struct plugins;
@@ -103,16 +106,23 @@ struct plugins_options {
     /* After a swap, and for the instances that are new in it. */
     void (*on_swap)(void *app, struct generation *generation);
     void (*on_live)(void *app, struct instance *instance);
-    /* Whether the request may do what `permission` names ("plugins:read"); the name of who it is
-     * goes to `principal`. With `mutating`, a request that another site made a browser send is
-     * refused.
+    struct keyring *keyring; /* whose credentials there are; NULL: there is no control plane */
+    /* Whether the request may do what `permission` names ("plugins:read"), and whose it is. Without
+     * a permission nobody needs a credential, and `who` is anonymous without. With `mutating`, a
+     * request that another site made a browser send is refused.
      */
     bool (*authorize)(void *app,
                       const struct exchange *x,
                       const char *permission,
                       bool mutating,
-                      const char **principal,
+                      struct identity *who,
                       struct denial *denial);
+    /* Whose key it is that the request has brought in its body. */
+    bool (*login)(void *app,
+                  const struct exchange *x,
+                  struct str key,
+                  struct identity *who,
+                  struct denial *denial);
     /* `instance` was replaced or removed and has begun to drain. May be NULL. */
     void (*on_drain)(void *app, struct instance *instance);
     struct topics *topics; /* of the server process; NULL: nobody publishes */

@@ -3,6 +3,7 @@
 #include "app/attempts.h"
 #include "app/origin.h"
 #include "app/server.h"
+#include "data/keyring.h"
 #include "http/exchange.h"
 #include "plugin/plugins.h"
 
@@ -218,26 +219,39 @@ static const struct {
      "CROSS_SITE_REQUEST"},
 };
 
+static struct server make_server(struct settings *settings)
+{
+    const struct keyring_options options = {.root_key = settings->root_key};
+
+    return (struct server){.settings = settings, .keyring = keyring_new(&options)};
+}
+
+static void drop_server(struct server *server)
+{
+    auth_fini(server);
+    keyring_free(server->keyring);
+}
+
 static void test_calls(void)
 {
     for (size_t i = 0; i < LEN(calls); i++) {
         struct settings settings = {.root_key = (char *)(uintptr_t)calls[i].key};
-        struct server server = {.settings = &settings};
+        struct server server = make_server(&settings);
         struct exchange *x = make(&calls[i].call);
         struct denial denial = {.status = 0};
-        const char *principal = "anonymous";
+        struct identity who;
         const bool ok =
-            auth_authorize(&server, x, "plugins:read", !calls[i].reading, &principal, &denial);
-        const char *got = ok ? principal : denial.code;
+            auth_authorize(&server, x, "plugins:read", !calls[i].reading, &who, &denial);
+        const char *got = ok ? who.principal : denial.code;
 
         say(strcmp(got, calls[i].result) != 0, calls[i].title);
         CHECK_STR(got, calls[i].result);
         CHECK(ok == (calls[i].status == 0));
         CHECK(denial.status == calls[i].status);
         if (denial.status == 403) /* it is known who it was */
-            CHECK_STR(principal, calls[i].key ? "root" : "local");
+            CHECK_STR(who.principal, calls[i].key ? "root" : "local");
         exchange_free(x);
-        auth_fini(&server);
+        drop_server(&server);
     }
 }
 
@@ -246,13 +260,13 @@ static void test_calls(void)
 static void test_guessing(void)
 {
     struct settings settings = {.root_key = (char *)(uintptr_t)KEY};
-    struct server server = {.settings = &settings};
+    struct server server = make_server(&settings);
     struct exchange *wrong = make(&(struct call){.headers = {"x-api-key", "no"}});
     struct exchange *right = make(&(struct call){.headers = {"x-api-key", KEY}});
     struct exchange *other = make(&(struct call){.ip = "10.0.0.1", .headers = {"x-api-key", KEY}});
     struct exchange *none = make(&(struct call){.ip = NULL});
     struct denial denial = {.status = 0};
-    const char *who = "anonymous";
+    struct identity who;
 
     for (int i = 0; i < 20; i++) { /* a missing key is not a wrong one */
         CHECK(!auth_authorize(&server, none, "", true, &who, &denial));
@@ -274,7 +288,7 @@ static void test_guessing(void)
     exchange_free(right);
     exchange_free(other);
     exchange_free(none);
-    auth_fini(&server);
+    drop_server(&server);
 }
 
 static void add(struct attempts *a, const char *ip, unsigned times, uint64_t now)

@@ -2,8 +2,36 @@
 
 local json = require("buntime.json")
 
-local MODULES = { "buntime.core.control", "buntime.core.auth" }
-local OURS = { "buntime.api", "buntime.api.access", "buntime.api.health", "buntime.api.plugins" }
+local MODULES = { "buntime.core.control", "buntime.core.auth", "buntime.core.keys" }
+local OURS = {
+  "buntime.api",
+  "buntime.api.access",
+  "buntime.api.health",
+  "buntime.api.keys",
+  "buntime.api.plugins",
+  "buntime.api.session",
+}
+
+--- Callers, as buntime.core.auth tells of them.
+local ROOT = {
+  principal = "root",
+  role = "admin",
+  all = true,
+  session = false,
+  expires = 0,
+  permissions = {},
+  namespaces = { "*" },
+}
+local SCOPED = {
+  principal = "key:1",
+  id = "1",
+  role = "custom",
+  all = false,
+  session = false,
+  expires = 0,
+  permissions = { "plugins:read", "plugins:install", "keys:create", "keys:revoke" },
+  namespaces = { "@a" },
+}
 
 --- What the fakes answer, and what they were asked.
 local fake, api
@@ -33,10 +61,10 @@ local control = {
     return fake.status
   end,
   plugins = function()
-    return json.array()
+    return fake.plugins
   end,
   loaded = function()
-    return json.array()
+    return fake.loaded
   end,
   plugin = answer_about(function()
     return { name = "@a/b" }
@@ -70,6 +98,60 @@ local auth = {
   end,
 }
 
+local keys = {
+  cookie = "buntime_session",
+  session_seconds = 60,
+  meta = function()
+    return {
+      roles = {
+        { name = "admin", custom = false, permissions = { "keys:create", "plugins:read" } },
+        { name = "custom", custom = true, permissions = {} },
+      },
+      permissions = json.array({ "keys:create", "plugins:read" }),
+    }
+  end,
+  duration = function(text)
+    return text == "1h" and 3600000 or nil
+  end,
+  list = function()
+    return fake.keys
+  end,
+  find = function(id)
+    for _, key in ipairs(fake.keys) do
+      if key.id == id then
+        return key
+      end
+    end
+  end,
+  full = function()
+    return fake.full
+  end,
+  create = function(spec)
+    fake.created = spec
+    if fake.broken then
+      return true, nil, "disk full", "KEY_STORE_FAILED"
+    end
+    return true, { id = "new", key = "btk_secret", prefix = "btk_se" }
+  end,
+  revoke = function(id)
+    fake.revoked = id
+    if fake.broken then
+      return true, nil, "disk full", "KEY_STORE_FAILED"
+    end
+    return true, true
+  end,
+  login = function(_, key)
+    fake.key = key
+    return unpack(fake.login, 1, 6)
+  end,
+  logout = function()
+    if fake.broken then
+      return true, nil, "disk full", "KEY_STORE_FAILED"
+    end
+    return true, true
+  end,
+}
+
 local before = {}
 
 setup(function()
@@ -78,6 +160,7 @@ setup(function()
   end
   package.loaded["buntime.core.control"] = control
   package.loaded["buntime.core.auth"] = auth
+  package.loaded["buntime.core.keys"] = keys
   api = require("buntime.api")
 end)
 
@@ -94,15 +177,20 @@ before_each(function()
   fake = {
     status = status(),
     outcome = "ok",
-    auth = { true, "root" },
+    auth = { true, ROOT },
     toggle = { true },
     reloads = {},
     audits = {},
+    keys = {},
+    plugins = json.array(),
+    loaded = json.array(),
   }
 end)
 
-local function call(method, path)
-  return api:request(path, { method = method, id = "r-1" })
+local function call(method, path, init)
+  init = init or {}
+  init.method, init.id = method, "r-1"
+  return api:request(path, init)
 end
 
 local function check_error(res, http, code)
@@ -209,7 +297,7 @@ describe("looking", function()
       res = call("GET", "/api/plugins" .. path)
       assert.equal("no", check_error(res, 401, "AUTH_REQUIRED"))
       assert.equal('Bearer realm="buntime"', res.headers["www-authenticate"])
-      fake.auth = { true, "root" }
+      fake.auth = { true, ROOT }
     end
     assert.same({}, fake.audits)
   end)
@@ -356,4 +444,217 @@ describe("enable and disable", function()
       assert.same({ "root", "plugins.enable", "a", "failed", code }, fake.audits[1])
     end)
   end
+end)
+
+describe("namespaces", function()
+  it("leave of lists what is in them", function()
+    fake.plugins = json.array({ { name = "@a/b" }, { name = "@c/d" }, { name = "e" } })
+    fake.loaded = json.array({ { name = "e" } })
+    assert.equal(3, #call("GET", "/api/plugins"):json())
+    fake.auth = { true, SCOPED }
+    assert.same({ { name = "@a/b" } }, call("GET", "/api/plugins"):json())
+    assert.equal("[]", call("GET", "/api/plugins/loaded").body)
+  end)
+
+  it("are asked before there is anything else", function()
+    fake.auth = { true, SCOPED }
+    for _, case in ipairs({
+      { "GET", "/%40c%2Fd" },
+      { "GET", "/e/config" },
+      { "GET", "/none/errors" },
+      { "POST", "/%40c%2Fd/reload", "plugins.reload", "@c/d" },
+      { "POST", "/e/enable", "plugins.enable", "e" },
+      { "POST", "/%40ab%2Fc/disable", "plugins.disable", "@ab/c" },
+      { "POST", "/reload", "plugins.reload", "*" },
+    }) do
+      fake.audits = {}
+      check_error(call(case[1], "/api/plugins" .. case[2]), 403, "NAMESPACE_DENIED")
+      local line = case[3] and { "key:1", case[3], case[4], "refused", "NAMESPACE_DENIED" }
+      assert.same({ line }, fake.audits)
+    end
+    assert.same({}, fake.reloads)
+    assert.is_nil(fake.toggled)
+    assert.equal(200, call("GET", "/api/plugins/%40a%2Fb").status)
+    assert.equal(200, call("POST", "/api/plugins/%40a%2Fb/reload").status)
+  end)
+end)
+
+describe("making a key", function()
+  local function create(body)
+    return call("POST", "/api/keys", { json = body })
+  end
+
+  it("shows it once", function()
+    local res = create({ name = " ci ", role = "custom", permissions = { "plugins:read" }, expiresIn = "1h" })
+    assert.equal(201, res.status)
+    assert.equal("no-store", res.headers["cache-control"])
+    assert.same({
+      success = true,
+      data = { id = "new", name = "ci", key = "btk_secret", keyPrefix = "btk_se", role = "custom" },
+    }, res:json())
+    assert.same({
+      name = "ci",
+      role = "custom",
+      permissions = "plugins:read",
+      namespaces = "*",
+      lifetime = 3600000,
+      creator = "root",
+    }, fake.created)
+    assert.same({ "keys:create", true }, fake.asked)
+    assert.same({ { "root", "keys.create", "new", "ok" } }, fake.audits)
+  end)
+
+  it("says what is wrong, and records it", function()
+    check_error(create({ name = "x", role = "boss" }), 400, "INVALID_ROLE")
+    check_error(call("POST", "/api/keys", { body = "{" }), 400, "INVALID_BODY")
+    check_error(call("POST", "/api/keys"), 400, "INVALID_BODY")
+    assert.same({ "root", "keys.create", "*", "failed", "INVALID_ROLE" }, fake.audits[1])
+    assert.is_nil(fake.created)
+  end)
+
+  it("gives nothing that the maker lacks", function()
+    fake.auth = { true, SCOPED }
+    check_error(create({ name = "x", role = "admin" }), 403, "PERMISSION_DENIED")
+    local body = { name = "x", role = "custom", permissions = { "plugins:read" }, namespaces = { "*" } }
+    check_error(create(body), 403, "NAMESPACE_DENIED")
+    assert.same({ "key:1", "keys.create", "x", "refused", "NAMESPACE_DENIED" }, fake.audits[2])
+    assert.is_nil(fake.created)
+    body.namespaces = nil
+    assert.equal(201, create(body).status)
+    assert.equal("@a", fake.created.namespaces)
+    assert.equal("key:1", fake.created.creator)
+  end)
+
+  it("fails when it cannot be kept, or when there are too many", function()
+    fake.broken = true
+    local body = { name = "x", role = "admin" }
+    check_error(create(body), 500, "KEY_STORE_FAILED")
+    fake.full = true
+    check_error(create(body), 409, "TOO_MANY_KEYS")
+  end)
+end)
+
+describe("keys", function()
+  local function key(id, namespaces)
+    return {
+      id = id,
+      name = "n" .. id,
+      keyPrefix = "btk_x",
+      role = "admin",
+      permissions = {},
+      namespaces = namespaces,
+      createdBy = "root",
+      created = 1000000000250,
+      expires = 0,
+      used = 0,
+    }
+  end
+
+  before_each(function()
+    fake.keys = { key("1", { "@a" }), key("2", { "@a", "@b" }), key("3", { "@a" }) }
+  end)
+
+  it("are listed without the key", function()
+    local list = call("GET", "/api/keys"):json()
+    assert.equal(3, #list)
+    assert.same({
+      id = "1",
+      name = "n1",
+      keyPrefix = "btk_x",
+      role = "admin",
+      permissions = {},
+      namespaces = { "@a" },
+      createdAt = "2001-09-09T01:46:40.250Z",
+      createdBy = "root",
+      expiresAt = json.null,
+      lastUsedAt = json.null,
+    }, list[1])
+    assert.same({ "keys:read" }, fake.asked)
+    fake.auth = { true, SCOPED }
+    assert.equal(2, #call("GET", "/api/keys"):json())
+    fake.keys = {}
+    assert.equal("[]", call("GET", "/api/keys").body)
+  end)
+
+  it("have roles and permissions, which are told", function()
+    assert.same({
+      roles = { "admin", "custom" },
+      permissions = { "keys:create", "plugins:read" },
+      rolePermissions = { admin = { "keys:create", "plugins:read" }, custom = {} },
+    }, call("GET", "/api/keys/meta"):json())
+  end)
+
+  it("are revoked, but not by themselves", function()
+    assert.same({ success = true, data = { id = "2" } }, call("DELETE", "/api/keys/2"):json())
+    assert.equal("2", fake.revoked)
+    assert.same({ "keys:revoke", true }, fake.asked)
+    check_error(call("DELETE", "/api/keys/9"), 404, "KEY_NOT_FOUND")
+    fake.auth, fake.revoked = { true, SCOPED }, nil
+    check_error(call("DELETE", "/api/keys/1"), 409, "SELF_REVOKE")
+    check_error(call("DELETE", "/api/keys/2"), 403, "NAMESPACE_DENIED")
+    assert.is_nil(fake.revoked)
+    fake.broken = true
+    check_error(call("DELETE", "/api/keys/3"), 500, "KEY_STORE_FAILED")
+    assert.same({
+      { "root", "keys.revoke", "2", "ok" },
+      { "root", "keys.revoke", "9", "failed", "KEY_NOT_FOUND" },
+      { "key:1", "keys.revoke", "1", "failed", "SELF_REVOKE" },
+      { "key:1", "keys.revoke", "2", "refused", "NAMESPACE_DENIED" },
+      { "key:1", "keys.revoke", "3", "failed", "KEY_STORE_FAILED" },
+    }, fake.audits)
+  end)
+end)
+
+describe("a session", function()
+  local PATH = "/api/admin/session"
+
+  it("tells who it is", function()
+    fake.auth = { true, { principal = "anonymous", permissions = {}, namespaces = {}, expires = 0 } }
+    assert.same({ authenticated = false, principal = json.null }, call("GET", PATH):json())
+    assert.same({}, fake.asked) -- no permission
+    fake.auth = { true, SCOPED }
+    local body = call("GET", PATH):json()
+    assert.is_true(body.authenticated)
+    assert.same({ "key:1", { "@a" } }, { body.principal, body.namespaces })
+    fake.auth = { false, 401, "AUTH_REQUIRED", "no", "anonymous", 0 }
+    check_error(call("GET", PATH), 401, "AUTH_REQUIRED")
+  end)
+
+  it("is begun with a key, for a cookie", function()
+    fake.auth = { true, { principal = "anonymous", permissions = {}, namespaces = {}, expires = 0 } }
+    fake.login = { true, SCOPED, "token" }
+    local res = call("POST", PATH, { json = { key = "btk_x" } })
+    assert.equal(200, res.status)
+    assert.equal("btk_x", fake.key)
+    assert.equal("key:1", res:json().principal)
+    assert.equal(
+      "buntime_session=token; Max-Age=60; Path=/; HttpOnly; SameSite=Strict",
+      res.headers["set-cookie"]
+    )
+    res = call("POST", PATH, { json = { key = "k" }, headers = { ["X-Forwarded-Proto"] = "https" } })
+    assert.truthy(res.headers["set-cookie"]:find("; Secure", 1, true))
+    assert.same({ "key:1", "session.login", "*", "ok" }, fake.audits[1])
+  end)
+
+  it("is not begun otherwise", function()
+    for _, body in ipairs({ {}, { key = 1 }, { key = "" }, "x" }) do
+      check_error(call("POST", PATH, { json = body }), 400, "INVALID_BODY")
+    end
+    fake.login = { false, 401, "AUTH_REQUIRED", "no", "anonymous", 0 }
+    local res = call("POST", PATH, { json = { key = "no" } })
+    check_error(res, 401, "AUTH_REQUIRED")
+    assert.is_nil(res.headers["set-cookie"])
+    fake.login = { false, 429, "TOO_MANY_REQUESTS", "wait", "anonymous", 17 }
+    assert.equal("17", call("POST", PATH, { json = { key = "no" } }).headers["retry-after"])
+    assert.same({ "anonymous", "session.login", "*", "refused", "AUTH_REQUIRED" }, fake.audits[5])
+  end)
+
+  it("is ended", function()
+    local res = call("DELETE", PATH)
+    assert.is_false(res:json().authenticated)
+    assert.truthy(res.headers["set-cookie"]:find("buntime_session=;", 1, true))
+    assert.same({ "root", "session.logout", "*", "ok" }, fake.audits[1])
+    fake.broken = true
+    check_error(call("DELETE", PATH), 500, "KEY_STORE_FAILED")
+  end)
 end)

@@ -1,12 +1,14 @@
---- The control plane: discovery, health, and the plugins.
+--- The control plane: discovery, health, the plugins, keys and sessions.
 ---
 --- Runs in a VM of its own, on the router that plugins use. Paths come without RUNTIME_API_PREFIX.
 
 local Router = require("buntime.router")
 local control = require("buntime.core.control")
 local health = require("buntime.api.health")
+local keys = require("buntime.api.keys")
 local plugins = require("buntime.api.plugins")
 local response = require("buntime.response")
+local session = require("buntime.api.session")
 
 local api = Router.new()
 
@@ -23,6 +25,8 @@ end)
 
 api:route("/api/health", health)
 api:route("/api/plugins", plugins)
+api:route("/api/keys", keys)
+api:route("/api/admin/session", session)
 
 api:not_found(function(c)
   return response.error(404, "NOT_FOUND", "The control plane has no such path", c.req.id)

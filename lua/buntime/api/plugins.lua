@@ -5,6 +5,7 @@ local access = require("buntime.api.access")
 local awaitable = require("buntime.wait")
 local control = require("buntime.core.control")
 local response = require("buntime.response")
+local timestamp = require("buntime.api.timestamp")
 
 local fail = access.fail
 local do_reload, do_toggle = awaitable(control.reload), awaitable(control.toggle)
@@ -25,11 +26,6 @@ end
 
 -- Looking --------------------------------------------------------------------------------------------
 
-local function timestamp(seconds)
-  local ms = math.floor(seconds % 1 * 1000)
-  return os.date("!%Y-%m-%dT%H:%M:%S", math.floor(seconds)) .. (".%03dZ"):format(ms)
-end
-
 --- A route that answers with what `ask` says of a plugin.
 --- @param ask fun(name: string): any, string?, string?
 local function about(ask)
@@ -43,11 +39,11 @@ local function about(ask)
 end
 
 routes:get("/", looks, function(c)
-  return c:json(control.plugins())
+  return c:json(access.visible(c, control.plugins()))
 end)
 
 routes:get("/loaded", looks, function(c)
-  return c:json(control.loaded())
+  return c:json(access.visible(c, control.loaded()))
 end)
 
 routes:get("/:name", looks, about(control.plugin))
@@ -88,6 +84,12 @@ end
 --- By outcome. "unknown" is answered as an error.
 local HTTP = { ok = 200, partial = 207, rejected = 409 }
 
+--- What a reload did to the plugins that the caller may see.
+local function tell(c, answer, outcome)
+  answer.plugins, answer.leaks = access.visible(c, answer.plugins), access.visible(c, answer.leaks, "plugin")
+  return answer, HTTP[outcome]
+end
+
 local function is_stopping(c)
   if control.status().stopping then
     return fail(c, 503, "SHUTTING_DOWN", "The server is shutting down")
@@ -110,10 +112,10 @@ local function reload(c)
   elseif outcome == "rejected" then
     c.var.code = "RELOAD_REJECTED"
   end
-  return c:json(answer, HTTP[outcome])
+  return c:json(tell(c, answer, outcome))
 end
 
-routes:post("/reload", access.change("plugins:install", "plugins.reload"), reload)
+routes:post("/reload", access.change("plugins:install", "plugins.reload", access.everything), reload)
 routes:post("/:name/reload", access.change("plugins:install", "plugins.reload"), reload)
 
 --- The other methods of a fixed word, which would else be a plugin's name.
@@ -141,8 +143,9 @@ local function set_enabled(enabled)
       return failed(c, message, code)
     end
     local answer, outcome = do_reload({ changed = true })
-    local body = { success = true, data = { name = name, enabled = enabled }, reload = answer }
-    return c:json(body, HTTP[outcome])
+    local told, http = tell(c, answer, outcome)
+    local body = { success = true, data = { name = name, enabled = enabled }, reload = told }
+    return c:json(body, http)
   end
 end
 

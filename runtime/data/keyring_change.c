@@ -1,0 +1,174 @@
+/* Making and ending keys and sessions. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <openssl/crypto.h>
+#include <openssl/evp.h>
+
+#include "base/base64.h"
+#include "base/mem.h"
+#include "base/permission.h"
+#include "data/keyring_impl.h"
+
+enum { SECRET_BYTES = 32 };
+
+static void make_secret(char out[static SECRET_TEXT])
+{
+    char bytes[SECRET_BYTES];
+
+    random_bytes(bytes, sizeof(bytes));
+    base64_encode((struct str){bytes, sizeof(bytes)}, true, out);
+    OPENSSL_cleanse(bytes, sizeof(bytes));
+}
+
+static void make_id(char out[static UUID_SIZE])
+{
+    struct random_pool *pool = mem_alloc(sizeof(*pool));
+
+    uuid_v7(pool, out);
+    free(pool);
+}
+
+/* --- keys --- */
+
+/* What is being written; the texts belong to it. */
+struct creation {
+    struct keyring *ring;
+    struct key_done done;
+    struct key_record record;
+    unsigned char digest[DIGEST_BYTES];
+    char id[UUID_SIZE], prefix[KEY_PREFIX_SIZE], permissions[PERMISSIONS_TEXT_MAX];
+    char *name, *namespaces, *creator;
+};
+
+static void created(void *arg, const struct err *err)
+{
+    struct creation *creation = arg;
+
+    if (!err) {
+        creation->ring->ever = true;
+        keyring_add_key(creation->ring, &creation->record);
+    }
+    if (creation->done.call)
+        creation->done.call(creation->done.arg, err);
+    free(creation->name);
+    free(creation->namespaces);
+    free(creation->creator);
+    free(creation);
+}
+
+static void fill_record(struct creation *creation, const struct key_spec *spec)
+{
+    const int64_t now = keyring_now();
+
+    creation->name = mem_copy(spec->name);
+    creation->namespaces = mem_copy(spec->namespaces);
+    creation->creator = mem_copy(spec->creator);
+    permissions_write(spec->role->custom ? spec->permissions : 0, creation->permissions);
+    creation->record = (struct key_record){
+        .digest = creation->digest,
+        .id = creation->id,
+        .name = creation->name,
+        .prefix = creation->prefix,
+        .role = spec->role->name,
+        .permissions = creation->permissions,
+        .namespaces = creation->namespaces,
+        .creator = creation->creator,
+        .created = now,
+        .expires = spec->lifetime ? now + spec->lifetime : 0,
+    };
+}
+
+void keyring_create(struct keyring *ring,
+                    const struct key_spec *spec,
+                    struct key_made *made,
+                    struct key_done done)
+{
+    struct creation *creation = mem_alloc(sizeof(*creation));
+
+    memcpy(made->key, "btk_", 4);
+    make_secret(made->key + 4);
+    made->key[KEY_SIZE - 1] = '\0';
+    make_id(made->id);
+    memcpy(made->prefix, made->key, KEY_PREFIX_SIZE - 1);
+    made->prefix[KEY_PREFIX_SIZE - 1] = '\0';
+
+    creation->ring = ring;
+    creation->done = done;
+    memcpy(creation->id, made->id, UUID_SIZE);
+    memcpy(creation->prefix, made->prefix, KEY_PREFIX_SIZE);
+    if (!EVP_Digest(made->key, KEY_SIZE - 1, creation->digest, NULL, EVP_sha256(), NULL))
+        abort();
+    fill_record(creation, spec);
+    ring->store->add_key(ring->store, &creation->record,
+                         keyring_change(ring, (struct key_done){created, creation}));
+}
+
+bool keyring_revoke(struct keyring *ring, const char *id, struct key_done done)
+{
+    const struct api_key *key = keyring_find(ring, id);
+
+    if (!key)
+        return false;
+    ring->store->revoke_key(ring->store, key->id, keyring_now(), keyring_change(ring, done));
+    keyring_drop_key(ring, (struct api_key *)(uintptr_t)key);
+    return true;
+}
+
+/* --- sessions --- */
+
+static void end_session(struct keyring *ring, struct session *session, struct key_done done)
+{
+    ring->store->end_session(ring->store, session->node.digest, keyring_change(ring, done));
+    keyring_drop_session(ring, session);
+}
+
+/* Those that are over, and of too many the one that was not used for longest. */
+static void make_room(struct keyring *ring)
+{
+    const int64_t now = keyring_now();
+    struct session *oldest = NULL;
+
+    for (struct session *session = ring->first_session, *next; session; session = next) {
+        next = session->next;
+        if (keyring_session_over(session, now))
+            end_session(ring, session, (struct key_done){0});
+        else if (!oldest || session->used < oldest->used)
+            oldest = session;
+    }
+    if (ring->sessions.count >= SESSIONS_MAX)
+        end_session(ring, oldest, (struct key_done){0});
+}
+
+void keyring_log_in(struct keyring *ring, const struct identity *who, char token[TOKEN_SIZE])
+{
+    unsigned char sum[DIGEST_BYTES];
+    const int64_t now = keyring_now();
+    const struct session_record record = {
+        .digest = sum,
+        .key = who->key ? who->key->id : "",
+        .created = now,
+        .used = now,
+    };
+
+    make_room(ring);
+    make_secret(token);
+    token[TOKEN_SIZE - 1] = '\0';
+    keyring_session_digest(ring, (struct str){token, SECRET_TEXT}, sum);
+    keyring_add_session(ring, sum, who->key, now);
+    ring->store->add_session(ring->store, &record, keyring_change(ring, (struct key_done){0}));
+}
+
+bool keyring_log_out(struct keyring *ring, struct str token, struct key_done done)
+{
+    unsigned char sum[DIGEST_BYTES];
+    struct session *session;
+
+    keyring_session_digest(ring, token, sum);
+    session = (struct session *)digest_map_find(&ring->sessions, sum);
+    if (!session)
+        return false;
+    end_session(ring, session, done);
+    return true;
+}

@@ -1,0 +1,165 @@
+/* The keyring's memory, and what a store tells of. */
+#include "data/keyring_impl.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/permission.h"
+
+/* --- sessions --- */
+
+void keyring_drop_session(struct keyring *ring, struct session *session)
+{
+    digest_map_remove(&ring->sessions, &session->node);
+    if (session->prev)
+        session->prev->next = session->next;
+    else
+        ring->first_session = session->next;
+    if (session->next)
+        session->next->prev = session->prev;
+    free(session);
+}
+
+struct session *keyring_add_session(struct keyring *ring,
+                                    const unsigned char *digest,
+                                    const struct api_key *key,
+                                    int64_t created)
+{
+    struct session *session = mem_alloc(sizeof(*session));
+
+    memcpy(session->node.digest, digest, DIGEST_BYTES);
+    session->key = key;
+    session->created = session->used = session->saved = created;
+    session->next = ring->first_session;
+    if (session->next)
+        session->next->prev = session;
+    ring->first_session = session;
+    digest_map_add(&ring->sessions, &session->node);
+    return session;
+}
+
+bool keyring_session_over(const struct session *session, int64_t now)
+{
+    return now >= session->used + SESSION_IDLE_MS || now >= session->created + SESSION_LIFE_MS ||
+           (session->key && session->key->expires && now >= session->key->expires);
+}
+
+/* --- keys --- */
+
+static void free_key(struct api_key *key)
+{
+    free(key->name);
+    free(key->namespaces);
+    free(key->creator);
+    free(key);
+}
+
+void keyring_drop_key(struct keyring *ring, struct api_key *key)
+{
+    struct api_key **at = &ring->first_key, *before = NULL;
+
+    for (struct session *session = ring->first_session, *next; session; session = next) {
+        next = session->next;
+        if (session->key == key)
+            keyring_drop_session(ring, session);
+    }
+    for (; *at != key; at = &(*at)->next)
+        before = *at;
+    *at = key->next;
+    if (ring->last_key == key)
+        ring->last_key = before;
+    digest_map_remove(&ring->keys, &key->node);
+    free_key(key);
+}
+
+static struct api_key *new_key(const struct key_record *record)
+{
+    struct api_key *key = mem_alloc(sizeof(*key));
+
+    memcpy(key->node.digest, record->digest, DIGEST_BYTES);
+    snprintf(key->id, sizeof(key->id), "%s", record->id);
+    snprintf(key->principal, sizeof(key->principal), "key:%s", key->id);
+    snprintf(key->prefix, sizeof(key->prefix), "%s", record->prefix);
+    key->name = mem_copy(record->name);
+    key->namespaces = mem_copy(record->namespaces);
+    key->creator = mem_copy(record->creator);
+    key->role = role_find(str_of(record->role));
+    key->permissions = permissions_read(str_of(record->permissions));
+    if (key->role && !key->role->custom)
+        key->permissions = key->role->set;
+    key->created = record->created;
+    key->expires = record->expires;
+    key->used = key->saved = record->used;
+    return key;
+}
+
+struct api_key *keyring_add_key(struct keyring *ring, const struct key_record *record)
+{
+    struct api_key *key = new_key(record);
+
+    if (ring->last_key)
+        ring->last_key->next = key;
+    else
+        ring->first_key = key;
+    ring->last_key = key;
+    digest_map_add(&ring->keys, &key->node);
+    return key;
+}
+
+void keyring_drop_all(struct keyring *ring)
+{
+    while (ring->first_session)
+        keyring_drop_session(ring, ring->first_session);
+    for (struct api_key *key = ring->first_key, *next; key; key = next) {
+        next = key->next;
+        free_key(key);
+    }
+    digest_map_fini(&ring->keys);
+    digest_map_fini(&ring->sessions);
+}
+
+/* --- what a store tells --- */
+
+static void on_key(void *arg, const struct key_record *record)
+{
+    struct keyring *ring = arg;
+    struct digest_node *known = digest_map_find(&ring->keys, record->digest);
+
+    ring->ever = true;
+    if (known && record->revoked)
+        keyring_drop_key(ring, (struct api_key *)known);
+    else if (known)
+        ((struct api_key *)known)->used = record->used;
+    else if (!record->revoked)
+        keyring_add_key(ring, record);
+}
+
+static void on_session(void *arg, const struct session_record *record)
+{
+    struct keyring *ring = arg;
+    const struct api_key *key = *record->key ? keyring_find(ring, record->key) : NULL;
+    struct digest_node *known = digest_map_find(&ring->sessions, record->digest);
+    struct session *session = (struct session *)known;
+
+    if (*record->key && !key)
+        return; /* its key is gone */
+    if (!session)
+        session = keyring_add_session(ring, record->digest, key, record->created);
+    session->used = session->saved = record->used;
+}
+
+static void on_session_ended(void *arg, const unsigned char *digest)
+{
+    struct keyring *ring = arg;
+    struct digest_node *known = digest_map_find(&ring->sessions, digest);
+
+    if (known)
+        keyring_drop_session(ring, (struct session *)known);
+}
+
+struct key_sink keyring_sink(struct keyring *ring)
+{
+    return (struct key_sink){ring, on_key, on_session, on_session_ended};
+}
