@@ -410,7 +410,7 @@ local function plan_route(plan, item, path, level)
   for _, method in ipairs(item.methods) do
     local name = (method == "" and "ALL" or method) .. " " .. path
     local index = place(plan, name, path, level, run, item.handler)
-    assert(core.add(plan.tree, method, path, index))
+    assert(core.add(plan.tree, method, path, index, true))
   end
 end
 
@@ -437,9 +437,9 @@ local function plan_not_found(plan, router, prefix, level)
   local path = join(prefix, "/*")
   local index = place(plan, "not_found " .. path, path, level, level.not_found, router._not_found)
   plan.records[index + 1].not_found = nil
-  assert(core.add(plan.rest, "", path, index))
+  assert(core.add(plan.rest, "", path, index, true))
   if prefix ~= "" then
-    assert(core.add(plan.rest, "", prefix, index))
+    assert(core.add(plan.rest, "", prefix, index, true))
   end
 end
 
@@ -475,7 +475,7 @@ local function compile(router)
   flatten(plan, router, "", nil)
   -- Last, so that a GET route of the same path goes first.
   for _, socket in ipairs(plan.sockets) do
-    assert(core.add(plan.tree, "GET", socket.path, socket.index))
+    assert(core.add(plan.tree, "GET", socket.path, socket.index, true))
   end
   router._plan = plan
   return plan

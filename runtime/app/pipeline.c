@@ -16,6 +16,7 @@
 #include "bind/websocket.h"
 #include "conf/manifest.h"
 #include "data/files.h"
+#include "data/metrics.h"
 #include "http/exchange.h"
 #include "http/static.h"
 #include "http/websocket.h"
@@ -49,6 +50,7 @@ struct run {
     enum outcome outcome;
     bool stepping, response_done;
     uint64_t started_ns;
+    struct metric_route *series; /* what answered, as it is counted */
     unsigned refs;
     struct run *prev, *next;
 };
@@ -60,6 +62,7 @@ struct stage {
 };
 
 static void step(struct run *run);
+static const char *phase_of(enum entry entry);
 
 /* --- the run's life --- */
 
@@ -139,11 +142,44 @@ static void abandon_task(struct run *run, const char *reason)
     instance_unref(in);
 }
 
+/* --- counting --- */
+
+enum { STATUS_CLIENT_GONE = 499 };
+
+/* For answers that come from no route: by what made them. */
+static struct metric_route *series_of(struct run *run)
+{
+    struct metrics *metrics = run->server->metrics;
+
+    return metrics_route(metrics, "", STR(""), STR(""));
+}
+
+static void count(struct run *run, unsigned status)
+{
+    if (!run->series)
+        run->series = series_of(run);
+    metric_count(run->series, status, clock_now_ns() - run->started_ns);
+}
+
+static void note_series(struct run *run)
+{
+    struct metrics *metrics = run->server->metrics;
+
+    if (run->entry == ENTRY_RESPONSE_HOOK)
+        return;
+    run->series = bind_request_series(run->request);
+    if (!run->series)
+        run->series = metrics_route(metrics, run->in->name, STR(""), str_of(phase_of(run->entry)));
+}
+
 static void client_gone(struct exchange *x, void *owner)
 {
     struct run *run = owner;
 
     (void)x;
+    if (run->task)
+        note_series(run);
+    count(run, STATUS_CLIENT_GONE);
     run->x = NULL;
     if (run->look)
         static_look_cancel(run->look);
@@ -262,6 +298,8 @@ static void called(struct task *task, bool ok, const struct err *err, void *arg)
 
     if (run->task == task) {
         run->outcome = ok ? succeeded(run) : failed(run, err);
+        if (run->outcome == ANSWERED)
+            note_series(run);
         leave_instance(run);
         if (!run->stepping)
             step(run);
@@ -439,6 +477,7 @@ static enum outcome serve_site(struct run *run, const struct manifest *manifest,
     bool answered;
 
     run->look = static_look_start(run->server->loop, &site, run->x, looked, run, &answered);
+    run->series = metrics_route(run->server->metrics, manifest->name, STR(""), STR("(static)"));
     if (run->look)
         return WAIT;
     return answered ? ANSWERED : NEXT;
@@ -507,6 +546,7 @@ static bool is_missing_critical(struct run *run)
 static enum outcome not_found(struct run *run)
 {
     run->by = (struct bind_target){.in = NULL};
+    run->series = NULL;
     if (is_missing_critical(run))
         exchange_respond_error(run->x, 503, "PLUGIN_NOT_LOADED",
                                "The plugin that answers here is not loaded", NULL);
@@ -544,7 +584,8 @@ static enum outcome send(struct run *run)
 {
     struct exchange *x = run->x;
 
-    if (run->started_ns)
+    count(run, exchange_status(x));
+    if (log_enabled(LOG_DEBUG))
         log_request(run);
     run->x = NULL;
     exchange_send(x);
@@ -609,8 +650,7 @@ void pipeline_request(void *arg, struct exchange *x)
     struct run *run = new_run(server, x);
 
     exchange_watch(x, client_gone, run);
-    if (log_enabled(LOG_DEBUG))
-        run->started_ns = clock_now_ns();
+    run->started_ns = clock_now_ns();
     if (!is_control(server, exchange_path(x)))
         take_current(run);
     run->outcome = AGAIN;

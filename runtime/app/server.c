@@ -9,6 +9,7 @@
 #include "app/apps.h"
 #include "app/auth.h"
 #include "app/blackbox.h"
+#include "app/metrics_page.h"
 #include "app/pipeline.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -18,6 +19,7 @@
 #include "conf/manifest.h"
 #include "data/cron_book.h"
 #include "data/keyring.h"
+#include "data/metrics.h"
 #include "data/shared.h"
 #include "http/exchange.h"
 #include "http/server.h"
@@ -273,6 +275,7 @@ bool server_init(struct server *server,
         .authorize = auth_authorize,
         .login = auth_login,
         .status = tell_status,
+        .write_metrics = metrics_page,
         .before_reload = before_reload,
         .mark = mark,
         .quarantined = quarantined,
@@ -301,6 +304,7 @@ bool server_init(struct server *server,
     options.loop = server->loop;
     options.shared = server->shared;
     options.cron = server->cron;
+    options.metrics = server->metrics = metrics_new();
     options.topics = server->topics = topics_new();
     options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;
@@ -319,6 +323,7 @@ void server_fini(struct server *server)
     apps_fini(server);
     shared_free(server->shared);
     cron_book_free(server->cron);
+    metrics_free(server->metrics);
     topics_free(server->topics);
     pipeline_free_spares(server);
     watchdog_free(server->watchdog);

@@ -17,6 +17,7 @@ struct generation;
 struct http_server;
 struct instance;
 struct keyring;
+struct metrics;
 struct plugins;
 struct pool;
 struct registry;
@@ -35,6 +36,7 @@ struct server {
     struct plugins *plugins;
     struct registry *registry; /* the worker apps: app/apps.h */
     struct shared *shared;
+    struct metrics *metrics;
     struct cron_book *cron;
     struct topics *topics; /* of sockets */
     struct http_server *http;

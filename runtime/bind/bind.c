@@ -34,7 +34,16 @@ static const luaL_Reg modules[] = {
 };
 /* clang-format on */
 
-/* Only the control plane's VM, which is no plugin's. */
+/* clang-format off */
+static const luaL_Reg control_modules[] = {
+    {"buntime.core.control", bind_control_open},
+    {"buntime.core.keys", bind_keys_open},
+    {"buntime.core.metrics", bind_metrics_open},
+    {NULL, NULL},
+};
+/* clang-format on */
+
+/* Whose is no plugin's. */
 static bool is_control_plane(lua_State *L)
 {
     const struct instance *instance = vm_host(vm_of(L));
@@ -42,20 +51,22 @@ static bool is_control_plane(lua_State *L)
     return instance && !instance->manifest;
 }
 
+/* To the table on top. */
+static void add_modules(lua_State *L, const luaL_Reg *module)
+{
+    for (; module->name; module++) {
+        lua_pushcfunction(L, module->func);
+        lua_setfield(L, -2, module->name);
+    }
+}
+
 int bind_open(lua_State *L)
 {
     lua_getglobal(L, "package");
     lua_getfield(L, -1, "preload"); /* package preload */
-    for (const luaL_Reg *module = modules; module->name; module++) {
-        lua_pushcfunction(L, module->func);
-        lua_setfield(L, -2, module->name);
-    }
-    if (is_control_plane(L)) {
-        lua_pushcfunction(L, bind_control_open);
-        lua_setfield(L, -2, "buntime.core.control");
-        lua_pushcfunction(L, bind_keys_open);
-        lua_setfield(L, -2, "buntime.core.keys");
-    }
+    add_modules(L, modules);
+    if (is_control_plane(L))
+        add_modules(L, control_modules);
     lua_pop(L, 2); /* - */
     return 0;
 }

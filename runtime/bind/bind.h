@@ -9,6 +9,7 @@
 #include <lua.h>
 
 struct exchange;
+struct metric_route;
 
 /* vm_options.open: registers every module in package.preload. */
 int bind_open(lua_State *L);
@@ -19,6 +20,7 @@ int bind_keys_open(lua_State *L);    /* keys and sessions, for the control plane
 int bind_fetch_open(lua_State *L);   /* HTTP requests to other servers */
 int bind_file_open(lua_State *L);    /* files as responses */
 int bind_fs_open(lua_State *L);      /* files of the plugin's folders */
+int bind_metrics_open(lua_State *L); /* the page of counters, for the control plane's VM alone */
 int bind_shared_open(lua_State *L);  /* the dictionary of the process */
 int bind_semver_open(lua_State *L);  /* versions and ranges */
 int bind_service_open(lua_State *L); /* getPlugin and calls between plugins */
@@ -42,4 +44,6 @@ int bind_websocket_open(lua_State *L); /* sockets */
  */
 struct bind_request;
 struct bind_request *bind_request_push(lua_State *L, struct exchange *x, size_t strip);
+/* Where the request is to be counted, as far as a route of the plugin matched; else NULL. */
+struct metric_route *bind_request_series(const struct bind_request *request);
 void bind_request_close(struct bind_request *request); /* NULL is fine */

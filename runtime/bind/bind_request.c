@@ -99,12 +99,18 @@ struct bind_request *bind_request_push(lua_State *L, struct exchange *x, size_t 
     slot->x = x;
     slot->strip = strip;
     slot->param_count = 0;
+    slot->series = NULL;
     slot->memory = NULL;
     *ref = (struct request_ref){
         .magic = &magic, .slot = slot, .generation = slot->generation, .cached = false};
     lua_rawgeti(L, LUA_REGISTRYINDEX, pool->metatable);
     lua_setmetatable(L, -2);
     return slot;
+}
+
+struct metric_route *bind_request_series(const struct bind_request *request)
+{
+    return request->series;
 }
 
 void bind_request_close(struct bind_request *request)

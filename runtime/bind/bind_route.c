@@ -5,17 +5,25 @@
  */
 #include "bind/bind.h"
 
+#include <stdlib.h>
 #include <string.h>
 
+#include "base/mem.h"
 #include "bind/request.h"
+#include "data/metrics.h"
+#include "plugin/instance.h"
+#include "plugin/plugins.h"
 #include "vm/call.h"
+#include "vm/vm.h"
 
 #define TYPE "buntime.route_tree"
 
 struct lua_tree {
     const void *magic;
     struct route_tree *tree;
-    int constraints; /* how many patterns the environment table has */
+    int constraints;              /* how many patterns the environment table has */
+    struct metric_route **series; /* by a route's number; NULL where it has none */
+    size_t series_len;
 };
 
 static const char magic;
@@ -53,6 +61,9 @@ static int tree_collect(lua_State *L)
     if (t->tree)
         route_tree_free(t->tree);
     t->tree = NULL;
+    free(t->series);
+    t->series = NULL;
+    t->series_len = 0;
     return 0;
 }
 
@@ -85,8 +96,27 @@ static void keep_pattern(lua_State *L, struct lua_tree *t, struct str pattern)
     lua_pop(L, 1);
 }
 
-/* add(tree, method, pattern, value) -> true, or nil and a message. Of method and pattern among
- * equals the first wins. "" is every method.
+/* Requests that end at this route are counted under its method and pattern. */
+static void count_route(lua_State *L, struct lua_tree *t, size_t value)
+{
+    const struct instance *instance = vm_host(vm_of(L));
+    struct metrics *metrics = instance ? plugins_options(instance->plugins)->metrics : NULL;
+    struct str method, pattern;
+
+    if (!metrics)
+        return;
+    method.at = lua_tolstring(L, 2, &method.len);
+    pattern.at = lua_tolstring(L, 3, &pattern.len);
+    if (value >= t->series_len) {
+        t->series = mem_resize(t->series, (value + 8) * sizeof(*t->series));
+        memset(t->series + t->series_len, 0, (value + 8 - t->series_len) * sizeof(*t->series));
+        t->series_len = value + 8;
+    }
+    t->series[value] = metrics_route(metrics, instance->name, method, pattern);
+}
+
+/* add(tree, method, pattern, value, counted?) -> true, or nil and a message. Of method and pattern
+ * among equals the first wins. "" is every method.
  */
 static int tree_add(lua_State *L)
 {
@@ -106,6 +136,8 @@ static int tree_add(lua_State *L)
     }
     for (int i = 0; i < numbers.count; i++)
         keep_pattern(L, t, numbers.patterns[i]);
+    if (lua_toboolean(L, 5))
+        count_route(L, t, (size_t)value);
     lua_pushboolean(L, true);
     return 1;
 }
@@ -148,12 +180,15 @@ static enum route_result find(lua_State *L, struct route_match *match)
     return route_find(t->tree, method, request_path(L, 2), satisfies, L, match);
 }
 
-static void keep_params(lua_State *L, const struct route_match *match)
+static void keep_match(lua_State *L, const struct route_match *match)
 {
+    const struct lua_tree *t = lua_touserdata(L, 1);
     const struct request_ref *ref = lua_touserdata(L, 2);
 
     if (match->param_count)
         request_add_params(ref->slot, match, ref->changed & CHANGED_PATH);
+    if ((size_t)match->value < t->series_len)
+        ref->slot->series = t->series[match->value];
 }
 
 /* find(tree, req, method?) -> value; false if the path has other methods only; nil */
@@ -163,7 +198,7 @@ static int tree_find(lua_State *L)
 
     switch (find(L, &match)) {
     case ROUTE_FOUND:
-        keep_params(L, &match);
+        keep_match(L, &match);
         lua_pushinteger(L, match.value);
         return 1;
     case ROUTE_OTHER_METHOD:

@@ -18,6 +18,7 @@
 #include "http/exchange.h"
 #include "http/route.h"
 
+struct metric_route;
 struct request_pool;
 
 struct bind_request {
@@ -26,6 +27,7 @@ struct bind_request {
     size_t strip;        /* bytes of the path that are the plugin's base */
     struct route_param *params;
     size_t param_count;
+    struct metric_route *series; /* where the request is counted, once a route matched */
     struct request_pool *pool;
     struct bind_request *next;      /* while it is free */
     bool held, left;                /* a stream goes on with it; it was closed meanwhile */

@@ -112,6 +112,11 @@ void plugins_free(struct plugins *plugins)
     free(plugins);
 }
 
+const struct reload_counts *plugins_reload_counts(const struct plugins *plugins)
+{
+    return &plugins->counts;
+}
+
 struct generation *plugins_generation(struct plugins *plugins)
 {
     return plugins->generation;

@@ -19,6 +19,7 @@
 #include "plugin/faults.h"
 #include "plugin/lag.h"
 
+struct buf;
 struct cron_book;
 struct env_source;
 struct exchange;
@@ -28,6 +29,7 @@ struct instance;
 struct keyring;
 struct loop;
 struct manifest;
+struct metrics;
 struct plugins;
 struct pool;
 struct registry;
@@ -92,6 +94,7 @@ struct plugins_options {
     const struct env_source *env;
     int (*open)(lua_State *L); /* bind_open */
     struct shared *shared;     /* the dictionary of the process; NULL: each VM has its own */
+    struct metrics *metrics;   /* where requests are counted; NULL: nowhere */
     struct cron_book *cron;    /* what is known of schedules; NULL: each VM has its own */
     void *app;
     /* A plugin's error, already kept in its record. */
@@ -127,7 +130,8 @@ struct plugins_options {
     void (*on_drain)(void *app, struct instance *instance);
     struct topics *topics; /* of the server process; NULL: nobody publishes */
     void (*status)(void *app, struct server_status *status);
-    struct watchdog *watchdog; /* of the VMs; may be NULL */
+    void (*write_metrics)(void *app, struct buf *out); /* the whole page */
+    struct watchdog *watchdog;                         /* of the VMs; may be NULL */
     /* The number that the watchdog's record shows while this plugin's code runs. */
     uint32_t (*mark)(void *app, const char *name, const char *digest);
     /* Whether the plugin, with just these files, is to be left out. */
@@ -141,6 +145,13 @@ struct plugins_options {
 
 struct plugins *plugins_new(const struct plugins_options *options);
 void plugins_free(struct plugins *plugins); /* what still lives is closed without onShutdown */
+
+/* Reloads that ended, by how; the last one's time. */
+struct reload_counts {
+    uint64_t ok, partial, rejected, last_ms;
+};
+
+const struct reload_counts *plugins_reload_counts(const struct plugins *plugins);
 
 struct generation *plugins_generation(struct plugins *plugins); /* NULL before the first */
 struct plugin *plugins_first(struct plugins *plugins);          /* walk by ->next */

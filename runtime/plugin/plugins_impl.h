@@ -17,6 +17,7 @@ struct plugins {
     struct drain *drains;      /* replaced instances that are not closed yet */
     struct reload_leak *leaks; /* told by the answer of the running reload */
     size_t leak_count;
+    struct reload_counts counts;
 
     /* shutting down */
     struct timer shutdown_timer;

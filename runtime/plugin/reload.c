@@ -112,6 +112,17 @@ static void drop_apps(struct reload *reload)
     reload->apps = NULL;
 }
 
+static void count(struct reload_counts *counts, const struct reload_result *result)
+{
+    if (result->rejected)
+        counts->rejected++;
+    else if (result->ok)
+        counts->ok++;
+    else
+        counts->partial++;
+    counts->last_ms = result->duration_ms;
+}
+
 static void tell_waiters(struct reload *reload, const struct reload_result *result)
 {
     while (reload->waiters) {
@@ -144,6 +155,8 @@ static void finish(struct reload *reload)
     result.duration_ms = clock_now_ns() / 1000000 - reload->started_ms;
     result.leaks = plugins->leaks;
     result.leak_count = plugins->leak_count;
+    if (!reload->options.dry_run)
+        count(&plugins->counts, &result);
     tell_waiters(reload, &result);
     free(items);
     drop_apps(reload);

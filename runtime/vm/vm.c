@@ -196,11 +196,46 @@ static void interpret(lua_State *L)
     patterns_open(L);
 }
 
+static const char sentinel_key; /* of the registry */
+
+/* Something that nobody holds: its finalizer runs once in each cycle of the collector. */
+static void leave_sentinel(lua_State *L)
+{
+    lua_newuserdata(L, 0);
+    lua_pushlightuserdata(L, (void *)&sentinel_key);
+    lua_rawget(L, LUA_REGISTRYINDEX);
+    lua_setmetatable(L, -2);
+    lua_pop(L, 1);
+}
+
+static int count_collection(lua_State *L)
+{
+    struct vm *vm = vm_of(L);
+    const bool enforced = vm_relax(vm);
+
+    vm->collections++;
+    if (!vm->closing)
+        leave_sentinel(L);
+    vm_restore(vm, enforced);
+    return 0;
+}
+
+static void count_collections(lua_State *L)
+{
+    lua_pushlightuserdata(L, (void *)&sentinel_key);
+    lua_createtable(L, 0, 1);
+    lua_pushcfunction(L, count_collection);
+    lua_setfield(L, -2, "__gc");
+    lua_rawset(L, LUA_REGISTRYINDEX);
+    leave_sentinel(L);
+}
+
 static int open_state(lua_State *L, void *arg)
 {
     struct vm *vm = arg;
 
     luaL_openlibs(L);
+    count_collections(L);
     if (!vm->options.jit)
         interpret(L);
     if (vm->options.open) {
@@ -302,6 +337,11 @@ size_t vm_memory(const struct vm *vm)
 size_t vm_memory_limit(const struct vm *vm)
 {
     return vm->limit;
+}
+
+uint64_t vm_collections(const struct vm *vm)
+{
+    return vm->collections;
 }
 
 static int collect_garbage(lua_State *L, void *arg)

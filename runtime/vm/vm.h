@@ -63,7 +63,8 @@ const char *vm_name(const struct vm *vm);
 const char *vm_root(const struct vm *vm);
 size_t vm_memory(const struct vm *vm); /* bytes in use now */
 size_t vm_memory_limit(const struct vm *vm);
-void vm_collect(struct vm *vm); /* a full collection */
+uint64_t vm_collections(const struct vm *vm); /* whole cycles of the collector so far */
+void vm_collect(struct vm *vm);               /* a full collection */
 void vm_report(struct vm *vm, const struct err *err);
 
 /* Between these, allocations of the VM are not held to its budget: for C code that only pushes a

@@ -21,6 +21,7 @@ struct vm {
     unsigned rounds;          /* of the collector that are still to be whole ones, while denied */
     int stepmul;              /* the collector's, while denied */
     bool closing;
+    uint64_t collections;
     struct watchdog *watchdog; /* or NULL */
     lua_State *L;
     struct resource *ledger;

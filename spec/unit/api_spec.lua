@@ -2,12 +2,18 @@
 
 local json = require("buntime.json")
 
-local MODULES = { "buntime.core.control", "buntime.core.auth", "buntime.core.keys" }
+local MODULES = {
+  "buntime.core.control",
+  "buntime.core.auth",
+  "buntime.core.keys",
+  "buntime.core.metrics",
+}
 local OURS = {
   "buntime.api",
   "buntime.api.access",
   "buntime.api.health",
   "buntime.api.keys",
+  "buntime.api.metrics",
   "buntime.api.plugins",
   "buntime.api.session",
 }
@@ -161,6 +167,7 @@ setup(function()
   package.loaded["buntime.core.control"] = control
   package.loaded["buntime.core.auth"] = auth
   package.loaded["buntime.core.keys"] = keys
+  package.loaded["buntime.core.metrics"] = { page = function() return "a 1\n" end }
   api = require("buntime.api")
 end)
 

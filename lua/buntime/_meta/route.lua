@@ -12,9 +12,10 @@ function route.new() end
 --- @param method string "" is every method.
 --- @param pattern string
 --- @param value integer Not negative.
+--- @param counted? boolean Requests that end here are counted under method and pattern.
 --- @return boolean? ok
 --- @return string? message
-function route.add(tree, method, pattern, value) end
+function route.add(tree, method, pattern, value, counted) end
 
 --- Finds the route of a request and remembers its parameters on it, in front of those it has.
 --- @param tree buntime.RouteTree
