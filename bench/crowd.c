@@ -136,6 +136,60 @@ static void events(void)
     printf("%.4f\n", now() - began);
 }
 
+/* The answers to GET, which all have the length of the first. Only how much came is looked at. */
+static unsigned long take_answers(struct client *c, size_t size)
+{
+    char bytes[4096];
+    const ssize_t got = read(c->fd, bytes, sizeof(bytes));
+    unsigned long answers;
+
+    if (got <= 0)
+        die("read");
+    c->len += (size_t)got;
+    answers = c->len / size;
+    c->len %= size;
+    return answers;
+}
+
+static size_t answer_size(const char *request)
+{
+    char bytes[4096];
+    const int fd = dial(request);
+    const ssize_t got = read(fd, bytes, sizeof(bytes));
+
+    if (got <= 0 || !memmem(bytes, (size_t)got, " 200 ", 5))
+        die("no good answer");
+    close(fd);
+    return (size_t)got;
+}
+
+static void requests(double rate, double seconds, const char *path)
+{
+    struct epoll_event ready[256];
+    unsigned long sent = 0, answered = 0;
+    char request[512];
+    const int len =
+        snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    const size_t size = answer_size(request);
+    double began;
+
+    open_all(request, "\r\n\r\n");
+    wait_until_told();
+    began = now();
+    for (double t; (t = now() - began) < seconds || answered < sent;) {
+        const unsigned long due = t < seconds ? (unsigned long)(t * rate) : sent;
+        while (sent < due && sent - answered < (unsigned long)count)
+            if (write(clients[sent++ % (unsigned long)count].fd, request, (size_t)len) != len)
+                die("write");
+        const int n = epoll_wait(epoll, ready, 256, 1);
+        for (int i = 0; i < n; i++)
+            answered += take_answers(ready[i].data.ptr, size);
+        if (t > seconds + 5)
+            die("answers are missing");
+    }
+    printf("%lu\n", answered);
+}
+
 /* A masked text frame; the mask is zero. The message begins with the time it was sent at. */
 static void send_frame(struct client *c)
 {
@@ -233,5 +287,7 @@ int main(int argc, char **argv)
         events();
     else if (argc == 6)
         sockets(atof(argv[4]), atof(argv[5]));
+    else if (argc == 7)
+        requests(atof(argv[4]), atof(argv[5]), argv[6]);
     return 0;
 }

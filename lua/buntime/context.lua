@@ -22,7 +22,7 @@ local response_meta, headers_meta = response.meta, response.headers_meta
 --- @field private _status integer
 --- @field private _headers table|false
 --- @field private _route table
-local Context = {}
+local Context = { _status = 200, _headers = false }
 
 local meta = { __index = Context }
 
@@ -32,10 +32,7 @@ local M = {}
 --- @param route table The router's record of the route.
 --- @return buntime.Context
 function M.new(req, route)
-  return setmetatable(
-    { req = req, var = {}, _route = route, _status = 200, _headers = false, res = nil },
-    meta
-  )
+  return setmetatable({ req = req, var = {}, _route = route, res = nil }, meta)
 end
 
 local function misuse(c, what, problem, ...)
@@ -62,16 +59,12 @@ local function make(c, what, content_type, body, status, headers)
   if status ~= nil then
     check_status(c, what, status)
   end
-  if headers ~= nil then
-    headers = with_headers(c, what, content_type, headers)
-  else
-    headers = { ["content-type"] = content_type }
+  status = status or c._status
+  if headers == nil then
+    return setmetatable({ status = status, body = body, _type = content_type }, response_meta)
   end
-  return setmetatable({
-    status = status or c._status,
-    headers = setmetatable(headers, headers_meta),
-    body = body,
-  }, response_meta)
+  headers = setmetatable(with_headers(c, what, content_type, headers), headers_meta)
+  return setmetatable({ status = status, body = body, headers = headers }, response_meta)
 end
 
 --- Answers with JSON.
@@ -83,11 +76,8 @@ function Context:json(value, status, headers)
   if status or headers then
     return make(self, "json", "application/json", encode(value), status, headers)
   end
-  return setmetatable({
-    status = self._status,
-    headers = setmetatable({ ["content-type"] = "application/json" }, headers_meta),
-    body = encode(value),
-  }, response_meta)
+  local body = encode(value)
+  return setmetatable({ status = self._status, body = body, _type = "application/json" }, response_meta)
 end
 
 local function to_text(c, what, value)

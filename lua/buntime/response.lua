@@ -27,8 +27,18 @@ end
 --- @field headers table<string, string|string[]> Lower-case names; a list where a header repeats.
 --- @field body? string
 --- @field source? userdata A stream or a file, in place of the body.
+--- @field private _type? string The content type, as long as nobody asked for the headers.
 local methods = {}
-meta.__index = methods
+
+--- Most answers have one header that nobody looks at: the table of them is made when somebody does.
+function meta.__index(res, key)
+  if key ~= "headers" then
+    return methods[key]
+  end
+  local headers = setmetatable({ ["content-type"] = rawget(res, "_type") }, headers_meta)
+  rawset(res, "headers", headers)
+  return headers
+end
 
 --- @return string
 function methods:text()

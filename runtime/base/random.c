@@ -44,14 +44,15 @@ void random_take(struct random_pool *pool, void *out, size_t len)
 static void print(const unsigned char *bytes, char *out)
 {
     static const char digits[] = "0123456789abcdef";
+    static const unsigned char places[UUID_BYTES] = {0,  2,  4,  6,  9,  11, 14, 16,
+                                                     19, 21, 24, 26, 28, 30, 32, 34};
 
     for (size_t i = 0; i < UUID_BYTES; i++) {
-        if (i == 4 || i == 6 || i == 8 || i == 10)
-            *out++ = '-';
-        *out++ = digits[bytes[i] >> 4];
-        *out++ = digits[bytes[i] & 15];
+        out[places[i]] = digits[bytes[i] >> 4];
+        out[places[i] + 1] = digits[bytes[i] & 15];
     }
-    *out = '\0';
+    out[8] = out[13] = out[18] = out[23] = '-';
+    out[UUID_SIZE - 1] = '\0';
 }
 
 static void mark(unsigned char *bytes, unsigned version)

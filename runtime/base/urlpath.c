@@ -1,5 +1,7 @@
 #include "base/urlpath.h"
 
+#include <stdint.h>
+
 static int hex(char c)
 {
     if (c >= '0' && c <= '9')
@@ -74,21 +76,33 @@ static bool is_control(unsigned char byte)
 
 enum look { ORDINARY, NEEDS_WORK, REFUSED };
 
+/* Control characters, '%', '/' and '\\': one bit for each byte there is. */
+static bool is_special(unsigned char byte)
+{
+    static const uint64_t special[4] = {
+        UINT64_C(0xFFFFFFFF) | UINT64_C(1) << '%' | UINT64_C(1) << '/',
+        UINT64_C(1) << ('\\' - 64) | UINT64_C(1) << (0x7F - 64),
+    };
+
+    return special[byte >> 6] >> (byte & 63) & 1;
+}
+
 /* A dot matters only where a segment starts, so "/style.css" is ordinary. */
 static enum look look_at(struct str raw)
 {
     enum look found = ORDINARY;
-    char before = '\0';
 
     if (raw.len == 0 || raw.at[0] != '/')
         return REFUSED;
     for (size_t i = 0; i < raw.len; i++) {
-        const char c = raw.at[i];
-        if (is_control((unsigned char)c))
+        const unsigned char c = (unsigned char)raw.at[i];
+        if (!is_special(c))
+            continue;
+        if (is_control(c))
             return REFUSED;
-        if (c == '%' || c == '\\' || (before == '/' && (c == '/' || c == '.')))
+        const char next = i + 1 < raw.len ? raw.at[i + 1] : 'x';
+        if (c != '/' || next == '/' || next == '.')
             found = NEEDS_WORK;
-        before = c;
     }
     return found;
 }

@@ -479,7 +479,8 @@ static void add_responders(lua_State *L)
         lua_pushliteral(L, "headers");
         lua_pushliteral(L, "body");
         lua_pushliteral(L, "source");
-        lua_pushcclosure(L, responder->func, 4);
+        lua_pushliteral(L, "_type");
+        lua_pushcclosure(L, responder->func, RESPONSE_MEMBERS);
         lua_setfield(L, -2, responder->name);
     }
 }

@@ -101,7 +101,14 @@ void request_push_header_name(lua_State *L, int name, int value);
 void request_add_params(struct bind_request *slot, const struct route_match *match, bool copy);
 
 /* Upvalues of respond() and apply_response(): the names of a response's members. */
-enum response_member { RESPONSE_STATUS = 1, RESPONSE_HEADERS, RESPONSE_BODY, RESPONSE_SOURCE };
+enum response_member {
+    RESPONSE_STATUS = 1,
+    RESPONSE_HEADERS,
+    RESPONSE_BODY,
+    RESPONSE_SOURCE,
+    RESPONSE_CONTENT_TYPE, /* looked at when there are no headers */
+    RESPONSE_MEMBERS = RESPONSE_CONTENT_TYPE
+};
 
 /* Lua functions and methods; each is registered in bind_request.c. */
 int request_header(lua_State *L);

@@ -243,8 +243,12 @@ int request_respond(lua_State *L)
     headers.count = 0;
     if (push_headers(L))
         collect_headers(L, &headers);
+    else
+        push_member(L, RESPONSE_CONTENT_TYPE);
 
     exchange_respond(x, status);
+    if (lua_type(L, -1) == LUA_TSTRING)
+        exchange_res_add_header(x, STR("content-type"), request_to_str(L, -1));
     for (size_t i = 0; i < headers.count; i++)
         exchange_res_add_header(x, headers.at[i].name, headers.at[i].value);
     if (lua_isstring(L, 3) && status != 204 && status != 304)
@@ -342,6 +346,18 @@ static void set_headers(struct exchange *x, const struct collected *headers)
     }
 }
 
+/* The same where they are only made when somebody looks. */
+static bool push_made_headers(lua_State *L)
+{
+    push_member(L, RESPONSE_CONTENT_TYPE);
+    if (!lua_isnil(L, -1)) {
+        lua_getfield(L, 2, "headers");
+        lua_pop(L, 1);
+    }
+    lua_pop(L, 1);
+    return push_headers(L);
+}
+
 /* apply_response(req, response): what a hook made of the view becomes the response. Raises, and
  * changes nothing, if something in it would not do.
  */
@@ -356,7 +372,7 @@ int request_apply_response(lua_State *L)
     status = check_status(L, exchange_status(x) == 101);
     push_body(L); /* req res body */
     headers.count = 0;
-    if (push_headers(L)) {
+    if (push_made_headers(L)) {
         collect_headers(L, &headers);
         remove_missing(L, x);
         set_headers(x, &headers);

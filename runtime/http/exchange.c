@@ -85,9 +85,20 @@ static void remove_all(struct header_list *list, struct str name, size_t from)
         remove_at(list, i);
 }
 
+static const struct header json_type = {{"content-type", 12}, {"application/json", 16}};
+
+static bool is_json_type(struct str name, struct str value)
+{
+    return value.len == json_type.value.len && str_equal(name, json_type.name) &&
+           str_equal(value, json_type.value);
+}
+
+/* The one header that nearly every answer has is not worth a copy. */
 static void add(struct exchange *x, struct header_list *list, struct str name, struct str value)
 {
-    if (header_valid(name, value))
+    if (is_json_type(name, value))
+        append(x, list, json_type);
+    else if (header_valid(name, value))
         append(x, list, (struct header){copy_lower(x, name), exchange_copy(x, value)});
 }
 

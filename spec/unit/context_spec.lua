@@ -239,6 +239,31 @@ describe("headers", function()
     end)
     assert.is_nil(second.headers["x-mine"])
   end)
+
+  it("are made when somebody looks, and count from then on", function()
+    local made
+    local res = answer(function(c)
+      made = c:json({})
+      assert.is_nil(rawget(made, "headers"))
+      assert.equal(JSON, made.headers["Content-Type"])
+      made.headers["content-type"] = nil
+      made.headers["X-A"] = "1"
+      return made
+    end)
+    assert.is_nil(res.headers["content-type"])
+    assert.equal("1", res.headers["x-a"])
+    assert.equal("{}", made:text())
+  end)
+
+  it("cannot be broken by a content type", function()
+    local res = answer(function(c)
+      local made = c:json({})
+      made._type = "a/b\r\nx: y"
+      return made
+    end)
+    assert.is_nil(res.headers["content-type"])
+    assert.is_nil(res.headers.x)
+  end)
 end)
 
 describe("c:status", function()

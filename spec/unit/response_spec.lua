@@ -209,6 +209,22 @@ describe("the view that onResponse gets", function()
     }, res.headers)
   end)
 
+  it("may be replaced by an answer whose headers nobody has asked for", function()
+    local made
+    local routes = require("buntime.router").new()
+    routes:get("/", function(c)
+      made = c:html("<p>")
+      return c:text("")
+    end)
+    routes:request("/")
+    local req = view_of(response.new("hi", { headers = { a = "1" } }))
+    core.apply_response(req, made)
+    local res = finish(req)
+    assert.equal("<p>", res.body)
+    assert.equal("text/html; charset=utf-8", res.headers["content-type"])
+    assert.is_nil(res.headers.a)
+  end)
+
   for title, change in pairs({
     ["a bad status"] = function(view)
       view.status = "x"
