@@ -17,6 +17,7 @@
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
 #include "plugin/reload.h"
+#include "worker/sandbox.h"
 
 enum { DRAIN_POLL_MS = 20, SHUTDOWN_RESERVE_MS = 200, BEAT_MIN_MS = 10, BEAT_MAX_MS = 1000 };
 
@@ -191,6 +192,21 @@ static void tell_listening(const struct server *server)
     log_write(&line);
 }
 
+/* Once: what the kernel does not hold worker apps back from. */
+static void tell_sandbox(const struct settings *settings)
+{
+    char missing[256];
+
+    sandbox_missing(SANDBOX_ALL, sandbox_supported(), missing, sizeof(missing));
+    if (settings->sandbox == SANDBOX_OFF)
+        log_printf(LOG_WARN, "RUNTIME_SANDBOX=off: worker apps may do all that the server may");
+    else if (*missing && settings->sandbox == SANDBOX_REQUIRE)
+        log_printf(LOG_ERROR, "RUNTIME_SANDBOX=require: this kernel has no sandbox for %s",
+                   missing);
+    else if (*missing)
+        log_printf(LOG_WARN, "worker apps: this kernel has no sandbox for %s", missing);
+}
+
 static bool start(struct serving *serving, const struct settings *settings, struct err *err)
 {
     const struct generation *g;
@@ -207,6 +223,7 @@ static bool start(struct serving *serving, const struct settings *settings, stru
         return false;
     set_state(serving, BOX_UP);
     tell_listening(&serving->server);
+    tell_sandbox(settings);
     g = plugins_generation(serving->server.plugins);
     for (size_t i = 0; i < g->len; i++)
         server_tell_started(&serving->server, g->instances[i]);
