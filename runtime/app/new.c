@@ -74,10 +74,34 @@ static const struct template_file spa[] = {
     {NULL, NULL},
 };
 
+static const struct template_file serverless[] = {
+    {"manifest.yaml", "name: {name}\nversion: 0.1.0\nbase: /{short}\nentrypoint: index.lua\n"},
+    {"index.lua", "local Router = require(\"buntime.router\")\n"
+                  "\n"
+                  "local routes = Router.new()\n"
+                  "\n"
+                  "routes:get(\"/api/greeting\", function(c)\n"
+                  "  return c:json({ message = \"Hello from {short}\" })\n"
+                  "end)\n"
+                  "\n"
+                  "return routes\n"},
+    {"index_spec.lua", "local routes = require(\"index\")\n"
+                       "\n"
+                       "describe(\"{short}\", function()\n"
+                       "  it(\"greets\", function()\n"
+                       "    local res = routes:request(\"/api/greeting\")\n"
+                       "\n"
+                       "    assert.equal(200, res.status)\n"
+                       "    assert.equal(\"Hello from {short}\", res:json().message)\n"
+                       "  end)\n"
+                       "end)\n"},
+    {NULL, NULL},
+};
+
 static const struct {
     const char *name;
     const struct template_file *files;
-} modes[] = {{"persistent", persistent}, {"spa", spa}};
+} modes[] = {{"persistent", persistent}, {"serverless", serverless}, {"spa", spa}};
 
 static const struct template_file *files_of(const char *mode)
 {
@@ -215,11 +239,12 @@ int command_new(struct invocation *in)
     const struct template_file *files = files_of(in->mode);
 
     if (in->count != 1) {
-        fprintf(stderr, "usage: buntime new NAME [--mode persistent|spa]\n");
+        fprintf(stderr, "usage: buntime new NAME [--mode persistent|serverless|spa]\n");
         return 2;
     }
     if (!files) {
-        fprintf(stderr, "buntime new: mode \"%s\" is none of persistent, spa\n", in->mode);
+        fprintf(stderr, "buntime new: mode \"%s\" is none of persistent, serverless, spa\n",
+                in->mode);
         return 2;
     }
     if (!is_name(in->words[0])) {

@@ -1,6 +1,7 @@
-/* buntime test: the plugins' specs with busted, each plugin in a VM of its own. */
+/* buntime test: the specs of plugins and apps with busted, each in a VM of its own. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include <lauxlib.h>
 
@@ -13,6 +14,7 @@
 #include "vm/call.h"
 #include "vm/task.h"
 #include "vm/vm.h"
+#include "worker/folders.h"
 
 struct spec_run {
     const char *dir;
@@ -61,7 +63,7 @@ static bool run_specs(struct loop *loop, struct spec_run *spec, struct err *err)
     return true;
 }
 
-/* One plugin folder, or a folder of specs that is no plugin. */
+/* One folder of a plugin or an app, or a folder of specs that is no plugin. */
 static int test_dir(struct loop *loop, const char *dir)
 {
     struct spec_run spec = {.dir = dir};
@@ -74,23 +76,50 @@ static int test_dir(struct loop *loop, const char *dir)
     return spec.code;
 }
 
+/* The specs of a version that lies in another app's folder are that one's as well. */
+static bool is_in_one_before(const struct app_folders *apps, size_t i)
+{
+    for (size_t k = 0; k < i; k++) {
+        const size_t len = strlen(apps->items[k].dir);
+        if (strncmp(apps->items[i].dir, apps->items[k].dir, len) == 0 &&
+            apps->items[i].dir[len] == '/')
+            return true;
+    }
+    return false;
+}
+
+static int test_apps(struct loop *loop, const struct app_folders *apps)
+{
+    int code = 0;
+
+    for (size_t i = 0; i < apps->len; i++) {
+        const int one = is_in_one_before(apps, i) ? 0 : test_dir(loop, apps->items[i].dir);
+        code = one > code ? one : code;
+    }
+    return code;
+}
+
 static int test_all(struct loop *loop, const struct settings *settings)
 {
     struct found_list found;
-    int code = 0;
+    struct app_folders apps;
+    int code;
 
     discover(settings->plugin_dirs.items, &found);
+    app_folders_find(settings->worker_dirs.items, &apps);
+    code = test_apps(loop, &apps);
     for (size_t i = 0; i < found.len; i++) {
         const int one = test_dir(loop, found.items[i].dir);
         code = one > code ? one : code;
     }
-    if (found.len == 0) {
+    if (found.len == 0 && apps.len == 0) {
         for (size_t i = 0; i < settings->plugin_dirs.len; i++) {
             const int one = test_dir(loop, settings->plugin_dirs.items[i]);
             code = one > code ? one : code;
         }
     }
     found_fini(&found);
+    app_folders_fini(&apps);
     return code;
 }
 

@@ -80,10 +80,13 @@ static void watch_tree(struct watcher *watcher, const char *path, int depth)
 static void watch_all(struct watcher *watcher)
 {
     const struct string_list *dirs = &watcher->server->settings->plugin_dirs;
+    const struct string_list *apps = &watcher->server->settings->worker_dirs;
 
     forget_dirs(watcher);
     for (size_t i = 0; i < dirs->len; i++)
         watch_tree(watcher, dirs->items[i], 0);
+    for (size_t i = 0; i < apps->len; i++)
+        watch_tree(watcher, apps->items[i], 0);
 }
 
 static void reloaded(void *arg, const struct reload_result *result)

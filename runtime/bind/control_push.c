@@ -4,10 +4,9 @@
 
 #include <lauxlib.h>
 
-#include "base/log.h"
-#include "base/utf8.h"
 #include "bind/cron.h"
-#include "bind/json.h"
+#include "bind/set_fields.h"
+#include "bind/workers_push.h"
 #include "conf/fields.h"
 #include "conf/manifest.h"
 #include "conf/settings.h"
@@ -18,104 +17,6 @@
 #include "vm/task.h"
 #include "vm/vm.h"
 #include "worker/sandbox.h"
-
-/* --- fields of the table on top --- */
-
-/* Pushes the text with U+FFFD for what is not UTF-8: messages hold bytes of anybody, and may be cut
- * in the middle of a character.
- */
-static void push_clean(lua_State *L, const char *text)
-{
-    const size_t size = strlen(text);
-    char *masked = lua_newuserdata(L, size + 1); /* m */
-    struct str s = {masked, 0};
-    luaL_Buffer out;
-
-    memcpy(masked, text, size + 1);
-    log_mask(masked);
-    s.len = strlen(masked);
-    luaL_buffinit(L, &out);
-    while (s.len > 0) {
-        bool valid;
-        const size_t step = utf8_next(s.at, s.len, &valid);
-        if (valid)
-            luaL_addlstring(&out, s.at, step);
-        else
-            luaL_addstring(&out, "\xEF\xBF\xBD");
-        s.at += step;
-        s.len -= step;
-    }
-    luaL_pushresult(&out); /* m text */
-    lua_remove(L, -2);
-}
-
-static void push_null(lua_State *L)
-{
-    lua_pushlightuserdata(L, NULL); /* json.null */
-}
-
-static void set_null(lua_State *L, const char *key)
-{
-    push_null(L);
-    lua_setfield(L, -2, key);
-}
-
-/* NULL and "" are null. */
-static void set_text(lua_State *L, const char *key, const char *text)
-{
-    if (text && *text)
-        push_clean(L, text);
-    else
-        push_null(L);
-    lua_setfield(L, -2, key);
-}
-
-static void set_number(lua_State *L, const char *key, double number)
-{
-    lua_pushnumber(L, number);
-    lua_setfield(L, -2, key);
-}
-
-static void set_flag(lua_State *L, const char *key, bool flag)
-{
-    lua_pushboolean(L, flag);
-    lua_setfield(L, -2, key);
-}
-
-static void new_list(lua_State *L)
-{
-    lua_newtable(L);
-    json_mark_array(L, -1);
-}
-
-/* Takes the value on top to the end of the list below it. */
-static void append(lua_State *L)
-{
-    lua_rawseti(L, -2, (int)lua_objlen(L, -2) + 1);
-}
-
-static void set_line(lua_State *L, unsigned line)
-{
-    if (line)
-        set_number(L, "line", line);
-    else
-        set_null(L, "line");
-}
-
-static void set_err(lua_State *L, const struct err *err)
-{
-    if (!err) {
-        set_null(L, "error");
-        return;
-    }
-    lua_createtable(L, 0, 5);
-    set_text(L, "code", err->code);
-    set_text(L, "message", err->message);
-    set_text(L, "file", err->file);
-    set_line(L, err->line);
-    set_text(L, "traceback", err->traceback);
-    lua_setfield(L, -2, "error");
-}
 
 /* --- health --- */
 
@@ -477,7 +378,7 @@ static void push_leak(lua_State *L, const struct reload_leak *leak)
 void control_push_result(lua_State *L, const struct reload_result *result)
 {
     luaL_checkstack(L, 10, "reload");
-    lua_createtable(L, 0, 5);
+    lua_createtable(L, 0, 6);
     set_flag(L, "ok", result->ok);
     set_number(L, "generation", (double)result->generation);
     set_number(L, "durationMs", (double)result->duration_ms);
@@ -493,4 +394,8 @@ void control_push_result(lua_State *L, const struct reload_result *result)
         append(L);
     }
     lua_setfield(L, -2, "leaks");
+    if (!result->apps)
+        return;
+    workers_push_reload(L, result->apps);
+    lua_setfield(L, -2, "apps");
 }

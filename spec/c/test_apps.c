@@ -14,6 +14,7 @@
 #include "worker/environ.h"
 #include "worker/folders.h"
 #include "worker/registry.h"
+#include "worker/removal.h"
 
 #include "check.h"
 
@@ -383,6 +384,69 @@ static void test_missing_is_told_once(void)
     registry_free(registry);
 }
 
+/* --- removing --- */
+
+static bool is_there(const char *path)
+{
+    char *full = mem_printf("%s/%s", root, path);
+    const bool is = access(full, F_OK) == 0;
+
+    free(full);
+    return is;
+}
+
+static void remove_app(const struct registry *registry, const char *name, const char *version)
+{
+    struct app_removal removal;
+    struct err err;
+
+    CHECK(app_removal_plan(&removal, registry_set(registry), name, version, dirs("x", NULL)));
+    CHECK(!removal.builtin);
+    CHECK(app_removal_run(&removal, &err));
+    app_removal_fini(&removal);
+}
+
+static void test_removal(void)
+{
+    struct app_removal removal;
+    struct registry *registry;
+    char *target, *link;
+
+    put("x/a/index.lua", lua);
+    put("x/a/lib/deep/er.lua", lua);
+    put("x/a/1.0.0/index.lua", lua);
+    put("x/@s/b/1.0.0/index.lua", lua);
+    put("x/@s/b/2.0.0/index.lua", lua);
+    put("outside/precious.txt", "x");
+    put("linked/index.lua", lua);
+    target = mem_printf("%s/outside", root);
+    link = mem_printf("%s/x/a/link", root);
+    CHECK(symlink(target, link) == 0);
+    free(link);
+    free(target);
+    CHECK(symlink("../linked", (link = mem_printf("%s/x/c", root))) == 0);
+    free(link);
+    registry = open_registry("x");
+    expect(registry, true,
+           "@s/b 1.0.0 loaded\n@s/b 2.0.0 loaded\na latest loaded\na 1.0.0 loaded\n"
+           "c latest loaded\n");
+    CHECK(!app_removal_plan(&removal, registry_set(registry), "a", "3.0.0", dirs("x", NULL)));
+    app_removal_fini(&removal);
+
+    remove_app(registry, "@s/b", "1.0.0");
+    CHECK(!is_there("x/@s/b/1.0.0") && is_there("x/@s/b/2.0.0/index.lua"));
+    remove_app(registry, "@s/b", NULL); /* one of its folders is gone already */
+    CHECK(!is_there("x/@s") && is_there("x"));
+    remove_app(registry, "a", "latest"); /* around the version that lies in it */
+    CHECK(!is_there("x/a/index.lua") && !is_there("x/a/lib") && is_there("x/a/1.0.0/index.lua"));
+    CHECK(is_there("outside/precious.txt"));
+    remove_app(registry, "a", NULL);
+    CHECK(!is_there("x/a") && is_there("outside/precious.txt"));
+    remove_app(registry, "c", NULL);
+    CHECK(!is_there("x/c") && is_there("linked/index.lua") && is_there("x"));
+    registry_free(registry);
+}
+
 /* --- the environment --- */
 
 static void test_names_of_variables(void)
@@ -467,6 +531,7 @@ int main(void)
     test_changes();
     test_checked();
     test_missing_is_told_once();
+    test_removal();
     test_names_of_variables();
     test_environ();
     settings.worker_dirs = own;

@@ -253,7 +253,7 @@ describe("buntime new", function()
       assert.equal(0, code, out)
       code, out = buntime("new", "other", "--mode=nonsense")
       assert.equal(2, code)
-      assert.matches('mode "nonsense" is none of persistent, spa', out, 1, true)
+      assert.matches('mode "nonsense" is none of persistent, serverless, spa', out, 1, true)
     end)
   end)
 

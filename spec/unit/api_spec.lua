@@ -7,6 +7,7 @@ local MODULES = {
   "buntime.core.auth",
   "buntime.core.keys",
   "buntime.core.metrics",
+  "buntime.core.workers",
 }
 local OURS = {
   "buntime.api",
@@ -16,6 +17,7 @@ local OURS = {
   "buntime.api.metrics",
   "buntime.api.plugins",
   "buntime.api.session",
+  "buntime.api.workers",
 }
 
 --- Callers, as buntime.core.auth tells of them.
@@ -97,6 +99,27 @@ local control = {
   end,
 }
 
+local function worker_change(what)
+  return function(...)
+    fake.changed = { what, ... }
+    return true, unpack(fake.change, 1, 3)
+  end
+end
+
+local workers = {
+  list = function()
+    return json.array({ { name = "hello" }, { name = "@a/b" } })
+  end,
+  get = function(name)
+    if name ~= "@a/b" then
+      return nil, "there is no app of that name and version", "WORKER_NOT_FOUND"
+    end
+    return { name = name }
+  end,
+  toggle = worker_change("toggle"),
+  remove = worker_change("remove"),
+}
+
 local auth = {
   check = function(_, permission, mutating)
     fake.asked = { permission, mutating }
@@ -168,6 +191,7 @@ setup(function()
   package.loaded["buntime.core.auth"] = auth
   package.loaded["buntime.core.keys"] = keys
   package.loaded["buntime.core.metrics"] = { page = function() return "a 1\n" end }
+  package.loaded["buntime.core.workers"] = workers
   api = require("buntime.api")
 end)
 
@@ -186,6 +210,7 @@ before_each(function()
     outcome = "ok",
     auth = { true, ROOT },
     toggle = { true },
+    change = { true },
     reloads = {},
     audits = {},
     keys = {},
@@ -663,5 +688,61 @@ describe("a session", function()
     assert.same({ "root", "session.logout", "*", "ok" }, fake.audits[1])
     fake.broken = true
     check_error(call("DELETE", PATH), 500, "KEY_STORE_FAILED")
+  end)
+end)
+
+describe("workers", function()
+  it("are listed, and shown by scope and name", function()
+    assert.same({ { name = "hello" }, { name = "@a/b" } }, call("GET", "/api/workers"):json())
+    assert.same({ "workers:read" }, fake.asked)
+    for _, scope in ipairs({ "a", "@a", "%40a" }) do
+      assert.same({ name = "@a/b" }, call("GET", "/api/workers/" .. scope .. "/b"):json())
+    end
+    local message = check_error(call("GET", "/api/workers/_/b"), 404, "WORKER_NOT_FOUND")
+    assert.equal("there is no app b", message)
+  end)
+
+  it("have versions that are enabled and disabled", function()
+    local res = call("POST", "/api/workers/_/b/1.0.0/disable")
+    assert.equal(200, res.status)
+    assert.same({ name = "b", version = "1.0.0", enabled = false }, res:json().data)
+    assert.equal(2, res:json().reload.generation)
+    assert.same({ "toggle", "b", "1.0.0", false }, fake.changed)
+    assert.same({ changed = true }, fake.reloads[1])
+    assert.same({ "workers:restart", true }, fake.asked)
+    assert.same({ "root", "workers.disable", "b@1.0.0", "ok" }, fake.audits[1])
+    call("POST", "/api/workers/a/b/latest/enable")
+    assert.same({ "toggle", "@a/b", "latest", true }, fake.changed)
+  end)
+
+  it("are removed whole or by version", function()
+    assert.equal(200, call("DELETE", "/api/workers/a/b").status)
+    assert.same({ "remove", "@a/b" }, fake.changed)
+    assert.same({ "workers:remove", true }, fake.asked)
+    call("DELETE", "/api/workers/a/b/1.0.0")
+    assert.same({ "remove", "@a/b", "1.0.0" }, fake.changed)
+    assert.same({ "root", "workers.remove", "@a/b@1.0.0", "ok" }, fake.audits[2])
+  end)
+
+  it("are those of the caller's namespaces", function()
+    fake.auth = { true, SCOPED }
+    assert.same({ { name = "@a/b" } }, call("GET", "/api/workers"):json())
+    check_error(call("GET", "/api/workers/_/b"), 403, "NAMESPACE_DENIED")
+    check_error(call("GET", "/api/workers/@c/b"), 403, "NAMESPACE_DENIED")
+    check_error(call("DELETE", "/api/workers/_/b"), 403, "NAMESPACE_DENIED")
+    check_error(call("POST", "/api/workers/@c/b/1.0.0/disable"), 403, "NAMESPACE_DENIED")
+    assert.is_nil(fake.changed)
+    assert.same({ "key:1", "workers.disable", "@c/b@1.0.0", "refused", "NAMESPACE_DENIED" }, fake.audits[2])
+    assert.equal(200, call("DELETE", "/api/workers/@a/b").status)
+  end)
+
+  it("tell what went wrong, and reload nothing then", function()
+    local code = "BUILT_IN_WORKER_REMOVE_FORBIDDEN"
+    fake.change = { nil, "the app is built in", code }
+    check_error(call("DELETE", "/api/workers/_/b"), 403, code)
+    assert.same({}, fake.reloads)
+    assert.same({ "root", "workers.remove", "b", "failed", code }, fake.audits[1])
+    fake.status = status({ stopping = true })
+    check_error(call("DELETE", "/api/workers/_/b"), 503, "SHUTTING_DOWN")
   end)
 end)

@@ -10,6 +10,7 @@ local metrics = require("buntime.api.metrics")
 local plugins = require("buntime.api.plugins")
 local response = require("buntime.response")
 local session = require("buntime.api.session")
+local workers = require("buntime.api.workers")
 
 local api = Router.new()
 
@@ -29,6 +30,7 @@ api:route("/api/metrics", metrics)
 api:route("/api/plugins", plugins)
 api:route("/api/keys", keys)
 api:route("/api/admin/session", session)
+api:route("/api/workers", workers)
 
 api:not_found(function(c)
   return response.error(404, "NOT_FOUND", "The control plane has no such path", c.req.id)
