@@ -80,6 +80,16 @@ function M.visible(c, list, name)
   return kept
 end
 
+--- The reload object with what the caller may see of it.
+--- @param c buntime.Context
+--- @param answer table
+--- @return table answer
+function M.reloaded(c, answer)
+  answer.plugins, answer.leaks = M.visible(c, answer.plugins), M.visible(c, answer.leaks, "plugin")
+  answer.apps = answer.apps and M.visible(c, answer.apps)
+  return answer
+end
+
 --- Whether the caller may do what the permission names.
 --- @param c buntime.Context
 --- @param permission string

@@ -84,10 +84,9 @@ end
 --- By outcome. "unknown" is answered as an error.
 local HTTP = { ok = 200, partial = 207, rejected = 409 }
 
---- What a reload did to the plugins that the caller may see.
+--- What a reload did to what the caller may see.
 local function tell(c, answer, outcome)
-  answer.plugins, answer.leaks = access.visible(c, answer.plugins), access.visible(c, answer.leaks, "plugin")
-  return answer, HTTP[outcome]
+  return access.reloaded(c, answer), HTTP[outcome]
 end
 
 local function is_stopping(c)

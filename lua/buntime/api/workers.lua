@@ -85,6 +85,7 @@ local function changing(change, more)
       return failed(c, message, code)
     end
     local answer, outcome = do_reload({ changed = true })
+    answer = access.reloaded(c, answer)
     local data = { name = name, version = version }
     for key, value in pairs(more) do
       data[key] = value
