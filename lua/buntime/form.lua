@@ -1,195 +1,134 @@
---- Forms in memory: `multipart/form-data` taken apart.
----
---- The input is hostile until proven otherwise: the number of parts and the size of their headers are
---- bounded, nothing is searched twice, and a file's name is never more than its last part. Requires nothing.
+--- Forms: `multipart/form-data` taken apart, and what becomes of its files.
 
-local M = {}
+local core = require("buntime.core.multipart")
+local blame = require("buntime.blame")
+local errors = require("buntime.error")
+local spool = require("buntime.wait")(core.spool)
 
-local find, gsub, lower, match, sub = string.find, string.gsub, string.lower, string.match, string.sub
+local M = {
+  boundary = core.boundary,
+  parse = core.parse,
+  basename = core.basename,
+}
 
---- The most parts of one form.
-M.MAX_PARTS = 1000
---- The most bytes of one part's headers, and of those of all parts.
-M.MAX_PART_HEADERS = 8192
-M.MAX_HEADERS = 262144
+--- @class buntime.File
+--- @field name string The field's name.
+--- @field filename string The file's own, without folders; "" if it has none that could be used.
+--- @field type string "application/octet-stream" unless the client said.
+--- @field size integer Bytes.
+--- @field data? string What is in it, unless it is on disk.
+--- @field path? string Where it is in the data folder, on disk.
+local File = {}
+File.__index = File
 
---- @class buntime.FormPart
---- @field name string
---- @field filename? string The raw name; nil for a field.
---- @field type? string
---- @field data string
-
---- The boundary of a content type. nil when it has none, or one that RFC 2046 does not allow.
---- @param content_type string
---- @return string?
-function M.boundary(content_type)
-  local at = find(lower(content_type), ";%s*boundary=")
-  if not at then
-    return nil
-  end
-  local value = sub(content_type, (find(content_type, "=", at, true)) + 1)
-  local boundary = match(value, '^"([^"]*)"') or match(value, "^[^;%s]+")
-  if not boundary or #boundary > 70 or not find(boundary, "^[%w'()+_,./:=? -]+$") then
-    return nil
-  end
-  return boundary
-end
-
---- The end of the quoted string that starts at `from`, behind its quote.
-local function quote_end(text, from)
-  while true do
-    local at = find(text, '["\\]', from)
-    if not at then
-      return #text + 1
-    elseif sub(text, at, at) == '"' then
-      return at
-    end
-    from = at + (find(text, '^["\\]', at + 1) and 2 or 1)
-  end
-end
-
---- The parameters of a Content-Disposition. Browsers write a quote as %22, curl as \".
-local function parameters(text)
-  local out, at = {}, 1
-  while true do
-    local _, after, name = find(text, "^%s*;%s*([%w*_-]+)%s*=%s*", at)
-    if not name then
-      return out
-    end
-    local value, stop
-    if sub(text, after + 1, after + 1) == '"' then
-      stop = quote_end(text, after + 2)
-      value = gsub(sub(text, after + 2, stop - 1), '\\(["\\])', "%1")
-    else
-      _, stop = find(text, "^[^;%s]*", after + 1)
-      value = sub(text, after + 1, stop)
-    end
-    at = stop + 1
-    name = lower(name)
-    out[name] = out[name] or value
-  end
-end
-
-local function unescape(text)
-  return (gsub(text, "%%(%x%x)", function(digits)
-    return string.char(tonumber(digits, 16))
-  end))
-end
-
-local ESCAPES = { ["22"] = '"', ["0D"] = "\r", ["0d"] = "\r", ["0A"] = "\n", ["0a"] = "\n" }
-
---- Only what browsers escape.
-local function unescape_name(text)
-  return (gsub(text, "%%([02][2AaDd])", ESCAPES))
-end
-
---- In two steps: one pattern for both ends takes quadratic time on long runs of spaces.
-local function trim(text)
-  local first = find(text, "%S")
-  return first and match(text, "^.*%S", first) or ""
-end
-
-local function read_headers(text)
-  local out = {}
-  for line in string.gmatch(text .. "\r\n", "(.-)\r\n") do
-    local name, value = match(line, "^([%w-]+):(.*)$")
-    if name then
-      name = lower(name)
-      out[name] = out[name] or trim(value)
-    end
-  end
-  return out
-end
-
-local function read_part(head, data)
-  local headers = read_headers(head)
-  local disposition = headers["content-disposition"] or ""
-  local rest = match(lower(disposition), "^form%-data()")
-  local params = rest and parameters(sub(disposition, rest)) or {}
-  if not params.name then
-    return nil, "a part has no name"
-  end
-  local extended = params["filename*"] and match(params["filename*"], "^[Uu][Tt][Ff]%-8'[^']*'(.*)$")
-  return {
-    name = unescape_name(params.name),
-    filename = extended and unescape(extended) or params.filename and unescape_name(params.filename),
-    type = headers["content-type"],
-    data = data,
-  }
-end
-
---- Where the headers of the part behind `at` and its data start. Headers may be missing altogether, so the
---- line end of the boundary counts as the one before the empty line.
---- @return integer? head
---- @return integer|string data Or what is wrong.
-local function find_head(body, at)
-  local _, line = find(body, "^[ \t]*\r\n", at + 1)
-  if not line then
-    return nil, "a boundary is not followed by a line end"
-  end
-  local window = sub(body, line - 1, line + M.MAX_PART_HEADERS)
-  local _, stop = find(window, "\r\n\r\n", 1, true)
-  if not stop then
-    return nil, "the headers of a part do not end"
-  end
-  return line + 1, line + stop - 1
-end
-
-local function first_boundary(body, delimiter)
-  local opening = sub(delimiter, 3)
-  if sub(body, 1, #opening) == opening then
-    return #opening
-  end
-  local _, at = find(body, delimiter, 1, true)
-  return at
-end
-
---- Takes a multipart body apart.
---- @param body string
---- @param boundary string
---- @return buntime.FormPart[]? parts
+--- Keeps the file beyond the request, under a name of yours. What has that name is replaced.
+--- @param path string In the data folder; the folder that it is in has to be there.
+--- @return boolean? ok
 --- @return string? message
-function M.parse(body, boundary)
-  local delimiter = "\r\n--" .. boundary
-  local at = first_boundary(body, delimiter)
-  local parts, headers = {}, 0
-  while at and sub(body, at + 1, at + 2) ~= "--" do
-    local head, data = find_head(body, at)
-    if not head then
-      return nil, data
-    end
-    headers = headers + data - head
-    local stop, after = find(body, delimiter, data - 2, true)
-    if not stop then
-      return nil, "the last boundary is missing"
-    elseif #parts == M.MAX_PARTS then
-      return nil, ("more than %d parts"):format(M.MAX_PARTS)
-    elseif headers > M.MAX_HEADERS then
-      return nil, "the headers of the parts are too long"
-    end
-    local part, problem = read_part(sub(body, head, data - 5), sub(body, data, stop - 1))
-    if not part then
-      return nil, problem
-    end
-    parts[#parts + 1] = part
-    at = after
+--- @return string? code
+function File:move(path)
+  local fs = require("buntime.fs")
+  if not self.path then
+    return fs.write(path, self.data)
   end
-  if not at then
-    return nil, "the first boundary is missing"
+  local ok, message, code = fs.rename(self.path, path)
+  if ok then
+    self.path = path
   end
-  return parts
+  return ok, message, code
 end
 
---- The last part of a file's name, safe to show and to store under: no folder, no control characters, and
---- "" for what would be no name.
---- @param name string
---- @return string
-function M.basename(name)
-  local base = gsub(match(name, "[^/\\]*$"), "%c", "")
-  if base == "." or base == ".." then
-    return ""
+--- @class buntime.FilesOptions
+--- @field to? "memory"|"disk" Where the files go; memory unless told.
+--- @field max_files? integer
+--- @field max_file_size? integer Bytes.
+--- @field max_total? integer Bytes of all files together.
+
+local KNOWN = { max_files = true, max_file_size = true, max_total = true }
+
+--- @param options any
+--- @return buntime.FilesOptions
+function M.check_options(options)
+  if options == nil then
+    return {}
+  elseif type(options) ~= "table" then
+    blame.raise_outside(("req:files: options must be a table, got %s"):format(type(options)))
   end
-  return base
+  for key, value in pairs(options) do
+    if key == "to" then
+      if value ~= "memory" and value ~= "disk" then
+        blame.raise_outside(('req:files: to must be "memory" or "disk", got %s'):format(tostring(value)))
+      end
+    elseif not KNOWN[key] then
+      local message = "req:files: %q is not known (known: to, max_files, max_file_size, max_total)"
+      blame.raise_outside(message:format(tostring(key)))
+    elseif type(value) ~= "number" or value ~= value or value < 0 then
+      blame.raise_outside(("req:files: %s must be a number, got %s"):format(key, tostring(value)))
+    end
+  end
+  return options
+end
+
+local function too_large(...)
+  error(errors.new(413, "UPLOAD_TOO_LARGE", string.format(...)), 0)
+end
+
+--- @param files buntime.File[]
+--- @param options buntime.FilesOptions
+local function check_limits(files, options)
+  local total = 0
+  if #files > (options.max_files or math.huge) then
+    too_large("%d files were sent, at most %d are taken", #files, options.max_files)
+  end
+  for _, file in ipairs(files) do
+    total = total + file.size
+    if file.size > (options.max_file_size or math.huge) then
+      too_large("a file has %d bytes, at most %d are taken", file.size, options.max_file_size)
+    end
+  end
+  if total > (options.max_total or math.huge) then
+    too_large("the files have %d bytes, at most %d are taken", total, options.max_total)
+  end
+end
+
+--- The files among the parts. A file input that was left empty is sent as a file without a name.
+local function list(parts)
+  local files = {}
+  for _, part in ipairs(parts) do
+    local size = part.size or part.data and #part.data
+    if part.filename and not (part.filename == "" and size == 0) then
+      files[#files + 1] = setmetatable({
+        name = part.name,
+        filename = core.basename(part.filename),
+        type = part.type or "application/octet-stream",
+        size = size,
+        data = part.data,
+        offset = part.offset,
+      }, File)
+    end
+  end
+  return files
+end
+
+--- What `req:files(options)` gives.
+--- @param req buntime.Request
+--- @param parts buntime.FormPart[]
+--- @param options buntime.FilesOptions
+--- @return buntime.File[]
+function M.files(req, parts, options)
+  local files = list(parts)
+  check_limits(files, options)
+  for _, file in ipairs(files) do
+    if options.to == "disk" then
+      local path, message, code = spool(req, file.offset, file.size)
+      if not path then
+        error(errors.new(500, code, message), 0)
+      end
+      file.path = path
+    end
+    file.offset = nil
+  end
+  return files
 end
 
 return M

@@ -94,6 +94,17 @@ function M.remove(path, options)
   return settle("fs.remove", core.remove(path, recursive == true))
 end
 
+--- Gives a file or a folder another name, in one step. A file that has that name is replaced.
+--- @param path string
+--- @param to string The folder that it is in has to be there.
+--- @return boolean? ok, string? message, string? code
+function M.rename(path, to)
+  if type(to) ~= "string" then
+    misuse("fs.rename", "the new path must be a string, got %s", type(to))
+  end
+  return settle("fs.rename", core.rename(path, to))
+end
+
 --- Makes a folder and the folders above it; fine when it is there already.
 --- @param path string
 --- @return boolean? ok, string? message, string? code

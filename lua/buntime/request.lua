@@ -42,12 +42,13 @@ function Request:cookie(name)
   return cookie.get(self:header("cookie"), name)
 end
 
-local function parts(req, content_type, level)
+--- @param body string|buntime.Request Of a request, files are told by where they are.
+local function parts(body, content_type, level)
   local boundary = form.boundary(content_type)
   if not boundary then
     error(errors.new(400, "INVALID_FORM", "the content type has no valid boundary"), level + 1)
   end
-  local list, message = form.parse(req.body, boundary)
+  local list, message = form.parse(body, boundary)
   if not list then
     error(errors.new(400, "INVALID_FORM", message), level + 1)
   end
@@ -95,34 +96,21 @@ function Request:form()
   return first, lists
 end
 
---- @class buntime.File
---- @field name string The field's name.
---- @field filename string The file's own, without folders; "" if it has none that could be used.
---- @field type string "application/octet-stream" unless the client said.
---- @field size integer Bytes.
---- @field data string
-
---- The files of a multipart form, in order. Empty for any other body.
+--- The files of a multipart form, in order. Empty for any other body. What is over a limit of the options
+--- raises an error that becomes 413 UPLOAD_TOO_LARGE unless it is caught.
+---
+--- With `to = "disk"` each has a `path` in the plugin's data folder in place of `data`; this waits. The file
+--- is removed when the request is over, unless `file:move(path)` or `fs.rename` gave it another name.
+--- @param options? buntime.FilesOptions
 --- @return buntime.File[]
-function Request:files()
+function Request:files(options)
+  options = form.check_options(options)
   local content_type = self:header("content-type") or ""
-  local files = {}
   if not content_type:lower():find("^%s*multipart/form%-data%f[;%s%z]") then
-    return files
+    return {}
   end
-  for _, part in ipairs(parts(self, content_type, 2)) do
-    -- A file input that was left empty is sent as a file without a name.
-    if part.filename and not (part.filename == "" and part.data == "") then
-      files[#files + 1] = {
-        name = part.name,
-        filename = form.basename(part.filename),
-        type = part.type or "application/octet-stream",
-        size = #part.data,
-        data = part.data,
-      }
-    end
-  end
-  return files
+  local body = options.to == "disk" and self or self.body
+  return form.files(self, parts(body, content_type, 2), options)
 end
 
 --- @class buntime.request

@@ -163,6 +163,7 @@ int main(int argc, char **argv)
     char **words = argv + (named ? 2 : 1);
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file over a limit is an error of its write */
     if (!command)
         return unknown_command(name);
     if (strcmp(name, "version") == 0 || strcmp(name, "help") == 0)

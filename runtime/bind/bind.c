@@ -17,6 +17,7 @@ static const luaL_Reg modules[] = {
     {"buntime.core.cron", bind_cron_open},
     {"buntime.core.crypto", bind_crypto_open},
     {"buntime.core.json", bind_json_open},
+    {"buntime.core.multipart", bind_multipart_open},
     {"buntime.core.postgres", bind_postgres_open},
     {"buntime.core.redis", bind_redis_open},
     {"buntime.core.request", bind_request_open},

@@ -38,6 +38,7 @@ int bind_timer_open(lua_State *L);   /* sleep, after, every */
 int bind_postgres_open(lua_State *L);  /* PostgreSQL */
 int bind_redis_open(lua_State *L);     /* Redis */
 int bind_workers_open(lua_State *L);   /* worker apps, for the control plane's VM alone */
+int bind_multipart_open(lua_State *L); /* forms, and their files */
 int bind_websocket_open(lua_State *L); /* sockets */
 
 /* Pushes the request object for `x`, with `strip` bytes of its path hidden (the plugin's base).

@@ -28,6 +28,7 @@ struct operation {
     struct vm *vm;
     struct task *task; /* NULL: cancelled */
     char *path, *data_root, *plugin_root;
+    char *to; /* of rename, else NULL */
     bool writes;
 
     struct buf bytes; /* what to write, what was read */
@@ -68,6 +69,11 @@ static int run_remove(struct operation *op, int root)
 static int run_mkdir(struct operation *op, int root)
 {
     return files_mkdir(root, op->path);
+}
+
+static int run_rename(struct operation *op, int root)
+{
+    return files_rename(root, op->path, op->to);
 }
 
 static int run_in(struct operation *op, int fd)
@@ -135,44 +141,11 @@ static int push_info(lua_State *L, const struct operation *op)
     return 1;
 }
 
-struct name {
-    int number;
-    const char *name, *text;
-};
-
-/* The system's own words would tell of links and file systems. */
-static const struct name names[] = {
-    {EACCES, "EACCES", "not inside the plugin's folders, or not permitted"},
-    {EBUSY, "EBUSY", "this is the folder itself"},
-    {EDQUOT, "EDQUOT", NULL},
-    {EEXIST, "EEXIST", NULL},
-    {EFBIG, "EFBIG", "larger than the limit"},
-    {EINVAL, "EINVAL", "not a regular file"},
-    {EIO, "EIO", NULL},
-    {EISDIR, "EISDIR", NULL},
-    {EMFILE, "EMFILE", NULL},
-    {ENAMETOOLONG, "ENAMETOOLONG", NULL},
-    {ENFILE, "ENFILE", NULL},
-    {ENOENT, "ENOENT", NULL},
-    {ENOSPC, "ENOSPC", NULL},
-    {ENOTDIR, "ENOTDIR", NULL},
-    {ENOTEMPTY, "ENOTEMPTY", NULL},
-    {EPERM, "EPERM", NULL},
-    {EROFS, "EROFS", NULL},
-};
-
 static int push_failure(lua_State *L, const struct operation *op)
 {
-    const struct name *found = NULL;
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
-        if (names[i].number == op->failure)
-            found = &names[i];
-    }
     lua_pushnil(L);
-    lua_pushfstring(L, "%s: %s", op->path,
-                    found && found->text ? found->text : strerror(op->failure));
-    lua_pushstring(L, found ? found->name : "EIO");
+    lua_pushfstring(L, "%s: %s", op->path, files_error_text(op->failure));
+    lua_pushstring(L, files_error_name(op->failure));
     return 3;
 }
 
@@ -188,6 +161,7 @@ static void free_operation(struct operation *op)
     free(op->path);
     free(op->data_root);
     free(op->plugin_root);
+    free(op->to);
     buf_fini(&op->bytes);
     free(op);
 }
@@ -370,9 +344,27 @@ static int fs_mkdir(lua_State *L)
     return start(L, op, run_mkdir);
 }
 
+/* rename(path, to) */
+static int fs_rename(lua_State *L)
+{
+    size_t len;
+    const char *to = luaL_checklstring(L, 2, &len);
+    int count;
+    struct operation *op;
+
+    if (strlen(to) != len)
+        return no_such_path(L);
+    op = begin(L, &count);
+    if (!op)
+        return count;
+    op->writes = true;
+    op->to = mem_copy(to);
+    return start(L, op, run_rename);
+}
+
 static const luaL_Reg functions[] = {
-    {"read", fs_read},     {"write", fs_write}, {"list", fs_list}, {"stat", fs_stat},
-    {"remove", fs_remove}, {"mkdir", fs_mkdir}, {NULL, NULL},
+    {"read", fs_read},     {"write", fs_write}, {"list", fs_list},     {"stat", fs_stat},
+    {"remove", fs_remove}, {"mkdir", fs_mkdir}, {"rename", fs_rename}, {NULL, NULL},
 };
 
 int bind_fs_open(lua_State *L)

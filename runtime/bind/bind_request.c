@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "bind/bind.h"
+#include "bind/upload.h"
 
 #define SLOTS_AT_ONCE 32
 
@@ -121,6 +122,8 @@ void bind_request_close(struct bind_request *request)
         request->left = true;
         return;
     }
+    uploads_drop(request->uploads);
+    request->uploads = NULL;
     request->generation++;
     request->x = NULL;
     request->error = LUA_NOREF;

@@ -33,6 +33,7 @@ struct bind_request {
     bool held, left;                /* a stream goes on with it; it was closed meanwhile */
     struct memory_exchange *memory; /* of a request that a test made, else NULL */
     int error;                      /* in tests: reference of what the stream raised */
+    struct upload *uploads;         /* bind/upload.h: files that go with the request */
 };
 
 /* A value that a response may have as its `source`: a userdata that begins with this. */

@@ -42,8 +42,16 @@ int files_stat(int root, const char *path, struct stat *info);
 /* A file, a link or an empty folder; with `recursive` a folder with all that is in it. */
 int files_remove(int root, const char *path, bool recursive);
 
+/* Gives a file or a folder another name, in one step. A file that has that name is replaced. */
+int files_rename(int root, const char *from, const char *to);
+
 /* A folder with its parents; fine when it is there already. */
 int files_mkdir(int root, const char *path);
+
+/* "ENOENT"; "EIO" for what has no name of its own here. */
+const char *files_error_name(int number);
+/* In words that tell nothing of links and file systems. */
+const char *files_error_text(int number);
 
 /* For tests: go without openat2, as on a kernel that refuses it. */
 void files_without_openat2(bool without);

@@ -286,3 +286,34 @@ int files_remove(int root, const char *path, bool recursive)
     close(dir);
     return rc;
 }
+
+/* --- renaming --- */
+
+static void copy_name(struct str part, char name[static NAME_MAX + 1])
+{
+    memcpy(name, part.at, part.len);
+    name[part.len] = '\0';
+}
+
+int files_rename(int root, const char *from, const char *to)
+{
+    char old[NAME_MAX + 1], new[NAME_MAX + 1];
+    int from_dir, to_dir, rc;
+    struct str part;
+
+    rc = files_parent(root, from, &from_dir, &part);
+    if (rc != 0)
+        return rc;
+    copy_name(part, old);
+    rc = files_parent(root, to, &to_dir, &part);
+    if (rc == 0) {
+        copy_name(part, new);
+        if (renameat(from_dir, old, to_dir, new) != 0)
+            rc = errno;
+        else if (fsync(to_dir) != 0)
+            rc = errno;
+        close(to_dir);
+    }
+    close(from_dir);
+    return rc;
+}

@@ -145,6 +145,18 @@ describe("fs", function()
     end
   end)
 
+  it("renames in one step, and only inside the folder", function()
+    fs.write("from", "text")
+    fs.write("to", "old")
+    assert.is_true(fs.rename("from", "to"))
+    assert.equal("text", fs.read("to"))
+    assert.equal("ENOENT", select(3, fs.rename("from", "to")))
+    assert.equal("EACCES", select(3, fs.rename("to", "../out")))
+    assert.equal("EACCES", select(3, fs.rename("../../x", "to")))
+    assert.equal("EINVAL", select(3, fs.rename("to", "a\0b")))
+    assert.equal("text", fs.read("to"))
+  end)
+
   it("shows an old file or a new one, never half of one", function()
     local a, b = ("a"):rep(100000), ("b"):rep(100000)
     fs.write("x", a)

@@ -201,6 +201,77 @@ describe("req:form", function()
     assert.same({}, new("/", { body = "a=1" }):files())
   end)
 
+  local function upload(body)
+    local headers = { ["content-type"] = "multipart/form-data; boundary=B" }
+    return new("/", { body = body or multipart, headers = headers })
+  end
+
+  it("has the files on disk with to = \"disk\"", function()
+    local fs = require("buntime.fs")
+    local req = upload()
+    local files = req:files({ to = "disk" })
+    assert.equal(2, #files)
+    assert.same({ "f", "p.txt", "text/plain", 4 }, {
+      files[1].name,
+      files[1].filename,
+      files[1].type,
+      files[1].size,
+    })
+    assert.is_nil(files[1].data)
+    assert.equal("data", fs.read(files[1].path))
+    assert.equal("\0", fs.read(files[2].path))
+    assert.are_not.equal(files[1].path, files[2].path)
+    assert.is_nil(files[1].path:find("p.txt", 1, true))
+    assert.is_true(files[1]:move("kept"))
+    assert.equal("kept", files[1].path)
+    assert.equal("data", fs.read("kept"))
+    assert.same({ nil, "ENOENT" }, { (fs.read("nowhere")), (select(3, files[2]:move("no/such/folder"))) })
+  end)
+
+  it("has the body that a hook assigned on disk", function()
+    local req = upload("")
+    req.body = multipart:gsub("data", "DATA")
+    assert.equal("DATA", require("buntime.fs").read(req:files({ to = "disk" })[1].path))
+  end)
+
+  it("moves files from memory as well", function()
+    assert.is_true(upload():files()[1]:move("from-memory"))
+    assert.equal("data", require("buntime.fs").read("from-memory"))
+  end)
+
+  for _, case in ipairs({
+    { { max_files = 1 }, "2 files were sent, at most 1 are taken" },
+    { { max_file_size = 3 }, "a file has 4 bytes, at most 3 are taken" },
+    { { max_total = 4, to = "disk" }, "the files have 5 bytes, at most 4 are taken" },
+  }) do
+    it("refuses files: " .. case[2], function()
+      local ok, err = pcall(function()
+        return upload():files(case[1])
+      end)
+      assert.is_false(ok)
+      assert.same({ 413, "UPLOAD_TOO_LARGE", case[2] }, { err.status, err.code, err.message })
+    end)
+  end
+
+  it("takes files that just fit", function()
+    assert.equal(2, #upload():files({ max_files = 2, max_file_size = 4, max_total = 5 }))
+  end)
+
+  for _, case in ipairs({
+    { 1, "options must be a table, got number" },
+    { { to = "tape" }, 'to must be "memory" or "disk", got tape' },
+    { { max_size = 1 }, '"max_size" is not known' },
+    { { max_files = "1" }, "max_files must be a number, got 1" },
+  }) do
+    it("refuses options: " .. case[2], function()
+      local ok, message = pcall(function()
+        upload():files(case[1])
+      end)
+      assert.is_false(ok)
+      assert.matches(case[2], message, 1, true)
+    end)
+  end
+
   for _, case in ipairs({
     { "x", "text/plain", 415, "UNSUPPORTED_MEDIA_TYPE" },
     { "x", "multipart/form-data", 400, "INVALID_FORM" },

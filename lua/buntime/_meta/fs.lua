@@ -49,4 +49,12 @@ function fs.remove(path, recursive) end
 --- @return string? code
 function fs.mkdir(path) end
 
+--- @param path string
+--- @param to string
+--- @return boolean? ok
+--- @return boolean? done
+--- @return string? message
+--- @return string? code
+function fs.rename(path, to) end
+
 return fs
