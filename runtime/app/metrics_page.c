@@ -6,6 +6,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "app/otlp.h"
 #include "app/server.h"
 #include "base/buf.h"
 #include "conf/settings.h"
@@ -203,6 +204,33 @@ static void write_resources(const struct server *server, struct buf *out)
     }
 }
 
+/* --- what holds the loop --- */
+
+static void write_lag(const struct server *server, struct buf *out)
+{
+    static const char *const other[] = {"plugin", "", NULL};
+
+    metric_family(out, "buntime_loop_lag_seconds_total", "counter",
+                  "How long plugins (and others: \"\") held the loop beyond RUNTIME_LAG_WARN.");
+    metric_value(out, "buntime_loop_lag_seconds_total", other,
+                 (double)server->lag.other.total_ms / 1000);
+    for (const struct plugin *p = plugins_first(server->plugins); p; p = p->next) {
+        const char *labels[] = {"plugin", p->name, NULL};
+        metric_value(out, "buntime_loop_lag_seconds_total", labels, (double)p->lag.total_ms / 1000);
+    }
+}
+
+static void write_spans(const struct server *server, struct buf *out)
+{
+    static const char *const sent[] = {"result", "sent", NULL}, *const lost[] = {"result",
+                                                                                 "dropped", NULL};
+    const struct otlp_counts counts = otlp_counts(server->otlp);
+
+    metric_family(out, "buntime_spans_total", "counter", "Spans for the collector.");
+    metric_value(out, "buntime_spans_total", sent, (double)counts.sent);
+    metric_value(out, "buntime_spans_total", lost, (double)counts.dropped);
+}
+
 void metrics_page(void *app, struct buf *out)
 {
     const struct server *server = app;
@@ -217,5 +245,8 @@ void metrics_page(void *app, struct buf *out)
     write_reloads(server, out);
     write_series(server, out);
     write_resources(server, out);
+    write_lag(server, out);
+    if (server->otlp)
+        write_spans(server, out);
     metrics_write(server->metrics, out);
 }

@@ -6,6 +6,7 @@
 
 #include "app/apps.h"
 #include "app/error_page.h"
+#include "app/otlp.h"
 #include "app/server.h"
 #include "app/target.h"
 #include "base/log.h"
@@ -19,6 +20,7 @@
 #include "data/metrics.h"
 #include "http/exchange.h"
 #include "http/static.h"
+#include "http/trace.h"
 #include "http/websocket.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
@@ -51,6 +53,7 @@ struct run {
     bool stepping, response_done;
     uint64_t started_ns;
     struct metric_route *series; /* what answered, as it is counted */
+    struct trace *trace;         /* the exchange's memory; NULL: it belongs to none */
     unsigned refs;
     struct run *prev, *next;
 };
@@ -138,6 +141,7 @@ static void abandon_task(struct run *run, const char *reason)
     instance_ref(in);
     leave_instance(run);
     task_set_request_id(task, NULL);
+    task_set_trace(task, NULL);
     task_cancel(task, reason);
     instance_unref(in);
 }
@@ -154,11 +158,31 @@ static struct metric_route *series_of(struct run *run)
     return metrics_route(metrics, "", STR(""), STR(""));
 }
 
+static void add_span(const struct run *run, unsigned status, uint64_t ns)
+{
+    const struct otlp_span span = {
+        .trace = run->trace,
+        .method = exchange_method(run->x),
+        .path = exchange_path(run->x),
+        .plugin = metric_plugin(run->series),
+        .route = metric_pattern(run->series),
+        .request_id = exchange_id(run->x).at,
+        .status = status,
+        .ns = ns,
+    };
+
+    otlp_add(run->server->otlp, &span);
+}
+
 static void count(struct run *run, unsigned status)
 {
     if (!run->series)
         run->series = series_of(run);
-    metric_count(run->series, status, clock_now_ns() - run->started_ns);
+    const uint64_t ns = clock_now_ns() - run->started_ns;
+
+    metric_count(run->series, status, ns);
+    if (run->trace && run->server->otlp)
+        add_span(run, status, ns);
 }
 
 static void note_series(struct run *run)
@@ -179,7 +203,7 @@ static void client_gone(struct exchange *x, void *owner)
     (void)x;
     if (run->task)
         note_series(run);
-    count(run, STATUS_CLIENT_GONE);
+    count(run, STATUS_CLIENT_GONE); /* the request side is still there */
     run->x = NULL;
     if (run->look)
         static_look_cancel(run->look);
@@ -348,6 +372,7 @@ call(struct run *run, struct instance *in, enum entry entry, size_t strip, bool 
         nargs = 2;
     }
     task_set_request_id(task, exchange_id(run->x).at);
+    task_set_trace(task, run->trace ? run->trace->text : NULL);
     task_set_phase(task, phase_of(entry));
     run->refs++;
     run->outcome = WAIT;
@@ -571,6 +596,7 @@ static void log_request(const struct run *run)
     const struct log_line line = {.level = LOG_DEBUG,
                                   .message = message,
                                   .request_id = exchange_id(run->x).at,
+                                  .trace = run->trace ? run->trace->text : NULL,
                                   .fields = fields};
 
     snprintf(message, sizeof(message), "%.*s %.*s", (int)(method.len < 32 ? method.len : 32),
@@ -644,6 +670,36 @@ static void take_current(struct run *run)
     run->apps = app_set_ref(registry_set(run->server->registry));
 }
 
+/* The client's trace, with a span of ours, or one of our own for the collector. What is handed on,
+ * the plugin's view included, names our span.
+ */
+static void take_trace(struct run *run)
+{
+    struct server *server = run->server;
+    const struct str header = exchange_header(run->x, STR("traceparent"));
+    struct trace trace;
+
+    if (!header.at && !server->otlp)
+        return;
+    if (!trace_join(&trace, header, &server->random)) {
+        if (!server->otlp)
+            return;
+        trace_begin(&trace, &server->random);
+    }
+    run->trace = exchange_alloc(run->x, sizeof(trace));
+    *run->trace = trace;
+    exchange_set_header(run->x, STR("traceparent"), str_of(run->trace->text));
+}
+
+const char *pipeline_trace(const struct server *server, const char *request_id)
+{
+    for (const struct run *run = request_id ? server->runs : NULL; run; run = run->next) {
+        if (run->x && run->trace && strcmp(exchange_id(run->x).at, request_id) == 0)
+            return run->trace->text;
+    }
+    return NULL;
+}
+
 void pipeline_request(void *arg, struct exchange *x)
 {
     struct server *server = arg;
@@ -651,6 +707,7 @@ void pipeline_request(void *arg, struct exchange *x)
 
     exchange_watch(x, client_gone, run);
     run->started_ns = clock_now_ns();
+    take_trace(run);
     if (!is_control(server, exchange_path(x)))
         take_current(run);
     run->outcome = AGAIN;

@@ -23,4 +23,7 @@ void pipeline_cut_all(struct server *server);
 /* Ends event streams and sockets, which would go on for ever; at the start of a shutdown. */
 void pipeline_end_events(struct server *server);
 
+/* The traceparent of the request with this id, if it is being answered; else NULL. */
+const char *pipeline_trace(const struct server *server, const char *request_id);
+
 void pipeline_free_spares(struct server *server);

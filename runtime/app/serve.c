@@ -7,6 +7,7 @@
 
 #include "app/blackbox.h"
 #include "app/command.h"
+#include "app/otlp.h"
 #include "app/pipeline.h"
 #include "app/server.h"
 #include "app/supervise.h"
@@ -109,6 +110,7 @@ static void stop(struct serving *serving, const char *name)
     if (server->settings->shutdown_timeout > 2 * SHUTDOWN_RESERVE_MS)
         serving->deadline_ms -= SHUTDOWN_RESERVE_MS;
     http_server_stop_accepting(server->http);
+    otlp_flush(server->otlp);
     pipeline_end_events(server);
     serving->poll.fire = drain;
     timer_start(server->loop, &serving->poll, 0);

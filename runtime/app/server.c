@@ -10,6 +10,7 @@
 #include "app/auth.h"
 #include "app/blackbox.h"
 #include "app/metrics_page.h"
+#include "app/otlp.h"
 #include "app/pipeline.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -83,10 +84,10 @@ static void on_fault(void *app,
         .message = err->message,
         .plugin = instance->name,
         .request_id = request_id,
+        .trace = pipeline_trace(app, request_id),
         .traceback = err->traceback,
     };
 
-    (void)app;
     buf_puts(&fields, "{\"code\":");
     buf_json_string(&fields, str_of(err->code));
     buf_printf(&fields, ",\"phase\":\"%s\"", phase);
@@ -305,6 +306,7 @@ bool server_init(struct server *server,
     options.shared = server->shared;
     options.cron = server->cron;
     options.metrics = server->metrics = metrics_new();
+    server->otlp = otlp_new(server->loop, settings);
     options.topics = server->topics = topics_new();
     options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;
@@ -324,6 +326,7 @@ void server_fini(struct server *server)
     shared_free(server->shared);
     cron_book_free(server->cron);
     metrics_free(server->metrics);
+    otlp_free(server->otlp);
     topics_free(server->topics);
     pipeline_free_spares(server);
     watchdog_free(server->watchdog);

@@ -6,6 +6,7 @@
 
 #include "app/lag.h"
 #include "base/err.h"
+#include "base/random.h"
 #include "conf/fields.h"
 #include "conf/settings.h"
 #include "ev/loop.h"
@@ -18,6 +19,7 @@ struct http_server;
 struct instance;
 struct keyring;
 struct metrics;
+struct otlp;
 struct plugins;
 struct pool;
 struct registry;
@@ -37,6 +39,8 @@ struct server {
     struct registry *registry; /* the worker apps: app/apps.h */
     struct shared *shared;
     struct metrics *metrics;
+    struct otlp *otlp; /* where spans go; NULL: nowhere */
+    struct random_pool random;
     struct cron_book *cron;
     struct topics *topics; /* of sockets */
     struct http_server *http;

@@ -107,6 +107,17 @@ static void add_fields_json(struct buf *out, const char *fields)
     }
 }
 
+/* Of "version-id-span-flags" the id. */
+static void add_trace(struct buf *out, const char *traceparent)
+{
+    const char *id = strchr(traceparent, '-');
+
+    buf_puts(out, ",\"traceId\":\"");
+    if (id)
+        buf_add(out, id + 1, strcspn(id + 1, "-"));
+    buf_putc(out, '"');
+}
+
 static void make_json(struct buf *out, const struct log_line *line)
 {
     buf_puts(out, "{\"time\":\"");
@@ -117,6 +128,8 @@ static void make_json(struct buf *out, const struct log_line *line)
     add_member(out, "msg", line->message ? line->message : "");
     add_member(out, "plugin", line->plugin);
     add_member(out, "requestId", line->request_id);
+    if (line->trace)
+        add_trace(out, line->trace);
     if (line->fields)
         add_fields_json(out, line->fields);
     if (line->traceback && *line->traceback)

@@ -19,6 +19,7 @@ struct log_line {
     const char *request_id; /* or NULL */
     const char *fields;     /* the call's own fields: the text of a JSON object, or NULL */
     const char *traceback;  /* or NULL or "" */
+    const char *trace;      /* the traceparent that the request belongs to, or NULL */
 };
 
 void log_setup(enum log_level level, enum log_format format);

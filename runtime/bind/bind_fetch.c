@@ -152,19 +152,28 @@ static size_t read_headers(lua_State *L, int index, struct fetch_header *headers
     return len;
 }
 
-/* The request that this one works for: its id goes on, unless the plugin gave one. */
-static void add_request_id(lua_State *L, struct fetch_options *o, struct fetch_header *headers)
+/* Unless the plugin gave one itself. */
+static void
+hand_on(struct fetch_options *o, struct fetch_header *headers, struct str name, const char *value)
 {
-    const struct task *task = task_current(L);
-    const char *id = task ? task_request_id(task) : NULL;
-
-    if (!id || !*id)
+    if (!value || !*value)
         return;
     for (size_t i = 0; i < o->header_count; i++) {
-        if (str_equal_nocase(headers[i].name, STR("x-request-id")))
+        if (str_equal_nocase(headers[i].name, name))
             return;
     }
-    headers[o->header_count++] = (struct fetch_header){STR("x-request-id"), str_of(id)};
+    headers[o->header_count++] = (struct fetch_header){name, str_of(value)};
+}
+
+/* The request that this one works for: its id and its trace go on. */
+static void add_origin(lua_State *L, struct fetch_options *o, struct fetch_header *headers)
+{
+    const struct task *task = task_current(L);
+
+    if (!task)
+        return;
+    hand_on(o, headers, STR("x-request-id"), task_request_id(task));
+    hand_on(o, headers, STR("traceparent"), task_trace(task));
 }
 
 static void read_body(lua_State *L, int index, struct fetch_options *o)
@@ -245,7 +254,7 @@ static int start(lua_State *L, struct fetch_options *o)
  */
 static int open(lua_State *L)
 {
-    struct fetch_header headers[HEADERS_MAX + 1];
+    struct fetch_header headers[HEADERS_MAX + 2];
     struct fetch_options o = {.url = luaL_checkstring(L, 1), .method = luaL_checkstring(L, 2)};
     const lua_Number redirects = luaL_checknumber(L, 8);
 
@@ -254,7 +263,7 @@ static int open(lua_State *L)
         return luaL_error(L, "cannot fetch here: nothing turns an event loop");
     o.headers = headers;
     o.header_count = read_headers(L, 3, headers);
-    add_request_id(L, &o, headers);
+    add_origin(L, &o, headers);
     read_body(L, 4, &o);
     o.stream = lua_toboolean(L, 6);
     o.timeout_ms = (uint64_t)ceil(luaL_checknumber(L, 7) * 1000);

@@ -334,7 +334,8 @@ static void undo(void *arg)
     struct call *call = arg;
 
     call->waiting = NULL;
-    task_set_request_id(call->task, NULL); /* it went with the caller */
+    task_set_request_id(call->task, NULL); /* they went with the caller */
+    task_set_trace(call->task, NULL);
     task_cancel(call->task, "the caller was cancelled");
 }
 
@@ -394,6 +395,7 @@ static int ref_call(lua_State *L)
     if (!call->task)
         return refuse(L, call, &err);
     task_set_request_id(call->task, caller ? task_request_id(caller) : NULL);
+    task_set_trace(call->task, caller ? task_trace(caller) : NULL);
     enforced = vm_relax(vm_of(L));
     relaxed = vm_relax(target->vm);
     ok = push_simply(task_state(call->task), call);

@@ -60,7 +60,7 @@ struct stream {
     struct waiter *waiters;
     bool started, busy, ending;
     unsigned refs; /* the exchange, the task, and whoever is at work */
-    char request_id[132];
+    char request_id[132], trace[56];
 };
 
 /* --- its life --- */
@@ -249,6 +249,7 @@ static void start(struct exchange_source *source, struct exchange *x)
         timer_start(vm_loop(s->vm), &s->heartbeat, s->heartbeat_ms);
     push_function(task_state(s->task), s);
     task_set_request_id(s->task, s->request_id);
+    task_set_trace(s->task, *s->trace ? s->trace : NULL);
     s->refs++;
     task_start(s->task, 1, function_done, s);
 }
@@ -323,8 +324,10 @@ void bind_streams_end_events(struct vm *vm, const char *reason)
 
 /* --- the response's side --- */
 
-static void copy_id(struct stream *s, struct str id)
+static void copy_id(struct stream *s, struct str id, const struct task *task)
 {
+    if (task && task_trace(task))
+        snprintf(s->trace, sizeof(s->trace), "%s", task_trace(task));
     snprintf(s->request_id, sizeof(s->request_id), "%.*s", (int)id.len, id.at);
 }
 
@@ -352,7 +355,7 @@ static void attach(lua_State *L, int index, struct bind_request *request)
     s->request = request;
     s->value = reference;
     s->refs = 1;
-    copy_id(s, exchange_id(request->x));
+    copy_id(s, exchange_id(request->x), task_current(L));
     snprintf(s->resource.label, sizeof(s->resource.label), "%.40s", s->request_id);
     if (s->instance)
         instance_ref(s->instance)->calls++;

@@ -153,6 +153,7 @@ static int write_log(lua_State *L)
     luaL_checkstack(L, 16, "log");
     line.plugin = vm_name(vm_of(L));
     line.request_id = task ? task_request_id(task) : NULL;
+    line.trace = task ? task_trace(task) : NULL;
     if (lua_istable(L, 3))
         line.fields = push_fields(L, 3);
     log_write(&line);

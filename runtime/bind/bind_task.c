@@ -25,6 +25,7 @@ enum {
     ARGS_MAX = 16,
     WAIT_MAX = 1000, /* tasks that one call waits for */
     REQUEST_ID_SIZE = 129,
+    TRACE_SIZE = 56,
 };
 
 /* One task that waits for the first of several: a link in the list of each. */
@@ -52,6 +53,7 @@ struct lua_task {
     bool ok;
     bool watched; /* somebody has asked how it ends */
     char request_id[REQUEST_ID_SIZE];
+    char trace[TRACE_SIZE];
 };
 
 /* --- waits --- */
@@ -172,6 +174,8 @@ static struct lua_task *push_task(lua_State *L)
     *t = (struct lua_task){.settled = {.run = settle}, .vm = vm_of(L)};
     if (parent && task_request_id(parent))
         snprintf(t->request_id, sizeof(t->request_id), "%s", task_request_id(parent));
+    if (parent && task_trace(parent))
+        snprintf(t->trace, sizeof(t->trace), "%s", task_trace(parent));
     luaL_getmetatable(L, TYPE);
     lua_setmetatable(L, -2);
     lua_newtable(L);
@@ -202,6 +206,8 @@ static int spawn(lua_State *L)
     lua_xmove(L, task_state(t->task), count); /* task */
     if (t->request_id[0])
         task_set_request_id(t->task, t->request_id);
+    if (t->trace[0])
+        task_set_trace(t->task, t->trace);
     task_start(t->task, count - 1, ended, t);
     return 1;
 }

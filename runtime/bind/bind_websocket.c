@@ -68,7 +68,7 @@ struct lua_socket {
     uint64_t ping_ms;
     int value; /* registry reference */
     bool over; /* freed when the running call is done */
-    char request_id[132];
+    char request_id[132], trace[56];
 };
 
 static struct topics *topics_of(const struct lua_socket *s)
@@ -188,6 +188,7 @@ static void start_call(struct lua_socket *s, const struct event *event)
     }
     s->task = task;
     task_set_request_id(task, s->request_id);
+    task_set_trace(task, *s->trace ? s->trace : NULL);
     task_start(task, 4, call_done, s); /* may end it all: s is not touched after this */
 }
 
@@ -377,6 +378,8 @@ static void attach(lua_State *L, int index, struct bind_request *request)
     s->ping_ms = value->ping_ms;
     s->value = reference;
     snprintf(s->request_id, sizeof(s->request_id), "%.*s", (int)id.len, id.at);
+    if (task_current(L) && task_trace(task_current(L)))
+        snprintf(s->trace, sizeof(s->trace), "%s", task_trace(task_current(L)));
     snprintf(s->resource.label, sizeof(s->resource.label), "%.40s", s->request_id);
     if (s->instance)
         instance_ref(s->instance)->calls++;

@@ -272,6 +272,8 @@ static void read_root_key(struct loading *l)
     wipe_root_key();
     if (l->out->root_key)
         log_secret_add(l->out->root_key);
+    if (l->out->otel_headers)
+        log_secret_add(l->out->otel_headers);
 }
 
 bool settings_load(struct settings *settings,
@@ -305,6 +307,8 @@ void settings_fini(struct settings *settings)
 {
     if (settings->root_key) {
         log_secret_forget(settings->root_key);
+        if (settings->otel_headers)
+            log_secret_forget(settings->otel_headers);
         explicit_bzero(settings->root_key, strlen(settings->root_key));
     }
     free_list(&settings->plugin_dirs);

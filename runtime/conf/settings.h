@@ -44,6 +44,7 @@ struct settings {
     uint64_t watchdog; /* 0 = off */
     uint64_t lag_warn; /* likewise */
     char *tls_cert, *tls_key;
+    char *otel_endpoint, *otel_headers, *otel_service_name; /* the first two may be NULL */
 };
 
 /* Reads flags, then the environment, then RUNTIME_ENV_FILE, then defaults. The root key is wiped

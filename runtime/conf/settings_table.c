@@ -66,6 +66,12 @@ const struct setting settings_table[SETTING_COUNT_ALL] = {
      "what holds the loop longer is logged; 0 turns it off"},
     {"TLS_CERT", SETTING_TEXT, FIELD(tls_cert), 0, 0, NULL, "unset", "PEM file: HTTPS"},
     {"TLS_KEY", SETTING_TEXT, FIELD(tls_key), 0, 0, NULL, "unset", "PEM file: HTTPS"},
+    {"OTEL_EXPORTER_OTLP_ENDPOINT", SETTING_TEXT, FIELD(otel_endpoint), 0, 0, NULL, "unset",
+     "collector that gets a span of each request, as http://localhost:4318"},
+    {"OTEL_EXPORTER_OTLP_HEADERS", SETTING_SECRET, FIELD(otel_headers), 0, 0, NULL, "unset",
+     "headers for the collector: name=value, commas between"},
+    {"OTEL_SERVICE_NAME", SETTING_TEXT, FIELD(otel_service_name), 0, 0, "buntime", NULL,
+     "what the spans call this server"},
 };
 /* clang-format on */
 

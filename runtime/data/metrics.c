@@ -139,6 +139,16 @@ metrics_route(struct metrics *m, const char *plugin, struct str method, struct s
     return route;
 }
 
+const char *metric_plugin(const struct metric_route *route)
+{
+    return route->plugin;
+}
+
+const char *metric_pattern(const struct metric_route *route)
+{
+    return route->route;
+}
+
 void metric_count(struct metric_route *route, unsigned status, uint64_t ns)
 {
     size_t i = 0;

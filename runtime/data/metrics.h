@@ -27,6 +27,10 @@ metrics_route(struct metrics *metrics, const char *plugin, struct str method, st
 /* A response with this status after so many nanoseconds. */
 void metric_count(struct metric_route *route, unsigned status, uint64_t ns);
 
+/* The names it was made with. */
+const char *metric_plugin(const struct metric_route *route);
+const char *metric_pattern(const struct metric_route *route);
+
 /* The series of all requests in Prometheus' text format 0.0.4. */
 void metrics_write(const struct metrics *metrics, struct buf *out);
 

@@ -23,7 +23,7 @@ struct task {
     void *undo_arg;
     task_done *done;
     void *done_arg;
-    const char *request_id, *phase;
+    const char *request_id, *trace, *phase;
     char *cancel; /* the reason, once cancelled */
     struct task *prev, *next;
 };
@@ -58,7 +58,7 @@ struct task *task_new(struct vm *vm, struct err *err)
         }
     }
     task->state = READY;
-    task->request_id = NULL;
+    task->request_id = task->trace = NULL;
     task->phase = NULL;
     task->prev = NULL;
     task->next = vm->tasks;
@@ -130,6 +130,16 @@ void task_set_request_id(struct task *task, const char *request_id)
 const char *task_request_id(const struct task *task)
 {
     return task->request_id;
+}
+
+void task_set_trace(struct task *task, const char *traceparent)
+{
+    task->trace = traceparent;
+}
+
+const char *task_trace(const struct task *task)
+{
+    return task->trace;
 }
 
 void task_set_phase(struct task *task, const char *phase)

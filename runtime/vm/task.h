@@ -29,6 +29,10 @@ struct vm *task_vm(struct task *task);
 void task_set_request_id(struct task *task, const char *request_id);
 const char *task_request_id(const struct task *task);
 
+/* The traceparent that goes with it, or NULL; borrowed likewise. */
+void task_set_trace(struct task *task, const char *traceparent);
+const char *task_trace(const struct task *task);
+
 /* What the task does, for the watchdog's record: "request", "onInit"; borrowed likewise. */
 void task_set_phase(struct task *task, const char *phase);
 const char *task_phase(const struct task *task); /* or NULL */

@@ -57,8 +57,9 @@ static const struct {
      " INFO  hi\n"},
     {"everything",
      {LOG_WARN, "slow", "p", "r-1",
-      "{\"ms\":12,\"why\":\"a b\",\"who\":\"me\",\"l\":[1,{\"x\":2}]}", "t1\nt2"},
-     ",\"level\":\"warn\",\"msg\":\"slow\",\"plugin\":\"p\",\"requestId\":\"r-1\",\"ms\":12,"
+      "{\"ms\":12,\"why\":\"a b\",\"who\":\"me\",\"l\":[1,{\"x\":2}]}", "t1\nt2", "00-abc-def-01"},
+     ",\"level\":\"warn\",\"msg\":\"slow\",\"plugin\":\"p\",\"requestId\":\"r-1\","
+     "\"traceId\":\"abc\",\"ms\":12,"
      "\"why\":\"a b\",\"who\":\"me\",\"l\":[1,{\"x\":2}],\"traceback\":\"t1\\nt2\"}\n",
      " WARN  [p] slow ms=12 why=\"a b\" who=me l=[1,{\"x\":2}] requestId=r-1\n    t1\n    t2\n"},
     {"a field that poses as ours",
