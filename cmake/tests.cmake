@@ -80,8 +80,9 @@ if(TARGET buntime)
     set_property(TEST integration/gc/${title} APPEND PROPERTY ENVIRONMENT "BUNTIME_GC_STRESS=1")
   endforeach()
 
-  # The plugins that ship test themselves with the binary, as a plugin author would
-  file(GLOB plugin_dirs CONFIGURE_DEPENDS RELATIVE ${root} ${root}/plugins/*/*_spec.lua)
+  # The plugins and apps that ship test themselves with the binary, as their author would
+  file(GLOB plugin_dirs CONFIGURE_DEPENDS RELATIVE ${root}
+    ${root}/plugins/*/*_spec.lua ${root}/apps/*/*_spec.lua)
   list(TRANSFORM plugin_dirs REPLACE "/[^/]*$" "")
   list(REMOVE_DUPLICATES plugin_dirs)
   foreach(dir ${plugin_dirs})
@@ -125,4 +126,4 @@ endforeach()
 foreach(title format clang)
   add_house_test(lint/${title} lint 300 sh spec/lint/${title}.sh)
 endforeach()
-add_house_test(lint/luacheck lint 120 luacheck -q --no-color lua plugins spec bench cmake)
+add_house_test(lint/luacheck lint 120 luacheck -q --no-color lua plugins apps spec bench cmake)
