@@ -2,7 +2,6 @@
 
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "app/auth.h"
 #include "app/origin.h"
@@ -169,32 +168,15 @@ static bool refuse(struct exchange *x, const struct denial *denial)
     return false;
 }
 
-/* Whether one of `namespaces`, "*" or scopes with spaces in between, is the app's. */
-static bool is_among(const char *namespaces, const char *name)
-{
-    const size_t scope = name[0] == '@' ? strcspn(name, "/") : 0;
-
-    while (namespaces && *namespaces) {
-        const size_t len = strcspn(namespaces, " ");
-        if ((len == 1 && *namespaces == '*') ||
-            (scope > 0 && len == scope && memcmp(namespaces, name, len) == 0))
-            return true;
-        namespaces += len;
-        namespaces += strspn(namespaces, " ");
-    }
-    return false;
-}
-
 static bool is_authorized(struct server *server, const struct app *app, struct exchange *x)
 {
-    struct denial denial = {.status = 403, .code = "NAMESPACE_DENIED"};
+    const bool mutating = !is_safe(exchange_method(x));
+    struct denial denial;
     struct identity who;
 
-    snprintf(denial.message, sizeof(denial.message), "The key's namespaces do not include the app");
-    if (auth_authorize(server, x, "workers:read", !is_safe(exchange_method(x)), &who, &denial) &&
-        is_among(who.namespaces, app->name))
-        return true;
-    return refuse(x, &denial);
+    return (auth_authorize(server, x, "workers:read", mutating, &who, &denial) &&
+            auth_reaches(&who, app->name, &denial)) ||
+           refuse(x, &denial);
 }
 
 bool apps_admit(struct server *server, const struct app *app, struct exchange *x)

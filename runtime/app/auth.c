@@ -8,7 +8,6 @@
 #include "app/server.h"
 #include "base/mem.h"
 #include "base/permission.h"
-#include "bind/session_cookie.h"
 #include "data/keyring.h"
 #include "http/exchange.h"
 #include "plugin/plugins.h"
@@ -133,7 +132,7 @@ static bool identify(struct server *server,
                      struct identity *who,
                      struct denial *denial)
 {
-    const struct str key = key_of(x), token = session_cookie(x);
+    const struct str key = key_of(x), token = exchange_token(x);
 
     if (!keyring_locked(server->keyring))
         return by_place(x, who, denial);
@@ -156,7 +155,7 @@ static bool identify_if_told(struct server *server,
                              struct denial *denial)
 {
     struct denial ignored;
-    const struct str key = key_of(x), token = session_cookie(x);
+    const struct str key = key_of(x), token = exchange_token(x);
 
     if (!keyring_locked(server->keyring))
         by_place(x, who, &ignored);
@@ -209,4 +208,10 @@ bool auth_login(void *app,
 {
     *who = identity_anonymous;
     return by_key(app, x, key, who, denial);
+}
+
+bool auth_reaches(const struct identity *who, const char *name, struct denial *denial)
+{
+    return namespaces_include(who->namespaces, str_of(name)) ||
+           deny(denial, 403, "NAMESPACE_DENIED", "The key's namespaces do not include this name");
 }

@@ -29,5 +29,8 @@ bool auth_login(void *app,
                 struct identity *who,
                 struct denial *denial);
 
+/* Whether what has this name is in the caller's namespaces. */
+bool auth_reaches(const struct identity *who, const char *name, struct denial *denial);
+
 /* Frees what was remembered of wrong credentials. */
 void auth_fini(struct server *server);

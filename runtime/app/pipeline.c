@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "bind/bind.h"
 #include "bind/call.h"
+#include "bind/session_cookie.h"
 #include "bind/stream.h"
 #include "bind/websocket.h"
 #include "conf/manifest.h"
@@ -706,6 +707,7 @@ void pipeline_request(void *arg, struct exchange *x)
     struct run *run = new_run(server, x);
 
     exchange_watch(x, client_gone, run);
+    session_cookie_take(x);
     run->started_ns = clock_now_ns();
     take_trace(run);
     if (!is_control(server, exchange_path(x)))

@@ -40,18 +40,24 @@ bool permission_known(struct str name)
     return permission_of(name) != OTHER;
 }
 
+/* Takes the first word off the text. */
+static struct str next_word(struct str *text)
+{
+    const char *space = memchr(text->at, ' ', text->len);
+    const struct str word = {text->at, space ? (size_t)(space - text->at) : text->len};
+    const size_t skip = space ? word.len + 1 : word.len;
+
+    text->at += skip;
+    text->len -= skip;
+    return word;
+}
+
 unsigned permissions_read(struct str text)
 {
     unsigned set = 0;
 
-    while (text.len > 0) {
-        const char *space = memchr(text.at, ' ', text.len);
-        const size_t len = space ? (size_t)(space - text.at) : text.len;
-        const size_t skip = space ? len + 1 : len;
-        set |= permission_of((struct str){text.at, len});
-        text.at += skip;
-        text.len -= skip;
-    }
+    while (text.len > 0)
+        set |= permission_of(next_word(&text));
     return set & ~(unsigned)OTHER;
 }
 
@@ -65,6 +71,28 @@ void permissions_write(unsigned set, char out[static PERMISSIONS_TEXT_MAX])
             len += (size_t)snprintf(out + len, PERMISSIONS_TEXT_MAX - len, "%s%s", len ? " " : "",
                                     names[i]);
     }
+}
+
+/* "@acme" of "@acme/shop"; absent without a scope. */
+static struct str scope_of(struct str name)
+{
+    const char *slash = name.len > 1 && name.at[0] == '@' ? memchr(name.at, '/', name.len) : NULL;
+    const size_t len = slash ? (size_t)(slash - name.at) : 0;
+
+    return len > 1 && len + 1 < name.len ? (struct str){name.at, len} : (struct str){0};
+}
+
+bool namespaces_include(const char *namespaces, struct str name)
+{
+    const struct str scope = scope_of(name);
+    struct str rest = str_of(namespaces);
+
+    while (rest.len > 0) {
+        const struct str word = next_word(&rest);
+        if (str_equal(word, STR("*")) || (scope.len > 0 && str_equal(word, scope)))
+            return true;
+    }
+    return false;
 }
 
 const struct role *role_at(unsigned index)

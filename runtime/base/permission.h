@@ -25,6 +25,12 @@ bool permission_known(struct str name);
 unsigned permissions_read(struct str text);
 void permissions_write(unsigned set, char out[static PERMISSIONS_TEXT_MAX]);
 
+/* Whether namespaces ("*", or scopes with spaces in between) include what has this name: "@acme"
+ * has
+ * "@acme/shop", and names without a scope are in "*" alone.
+ */
+bool namespaces_include(const char *namespaces, struct str name);
+
 enum { ROLE_COUNT = 4 };
 
 struct role {

@@ -291,7 +291,7 @@ static int keys_login(lua_State *L)
 /* logout(req): waits -> true | false | nil, message, code */
 static int keys_logout(lua_State *L)
 {
-    const struct str token = session_cookie(request_live(L, 1)->x);
+    const struct str token = exchange_token(request_live(L, 1)->x);
     struct wait *wait = wait_new(L);
 
     if (token.len == 0 || !keyring_log_out(keyring_of(L), token, done_of(wait)))

@@ -1,5 +1,6 @@
 #include "bind/session_cookie.h"
 
+#include "base/buf.h"
 #include "http/exchange.h"
 
 static struct str trim(struct str s)
@@ -26,27 +27,62 @@ static struct str next_pair(struct str *rest)
     return trim(pair);
 }
 
-static struct str find(struct str header)
+/* "NAME=VALUE", as the library's cookie.get() reads it: blanks may stand around the "=". */
+static bool is_session(struct str pair, struct str *value)
 {
-    static const struct str start = {SESSION_COOKIE "=", sizeof(SESSION_COOKIE)};
+    const char *equals = pair.len > 0 ? memchr(pair.at, '=', pair.len) : NULL;
+    struct str name = {pair.at, equals ? (size_t)(equals - pair.at) : 0};
+
+    if (!equals || !str_equal(trim(name), STR(SESSION_COOKIE)))
+        return false;
+    *value = trim((struct str){equals + 1, pair.len - name.len - 1});
+    return true;
+}
+
+/* Adds the pairs of a header to `rest`, those of the session aside; the first of these to `token`.
+ * Whether there was one.
+ */
+static bool sort_out(struct str header, struct str *token, struct buf *rest)
+{
+    struct str value;
+    bool found = false;
 
     while (header.len > 0) {
         const struct str pair = next_pair(&header);
-        if (str_starts(pair, start))
-            return (struct str){pair.at + start.len, pair.len - start.len};
-    }
-    return (struct str){0};
-}
-
-struct str session_cookie(const struct exchange *x)
-{
-    const size_t count = exchange_header_count(x);
-    struct str found = {0};
-
-    for (size_t i = 0; i < count && !found.at; i++) {
-        const struct header header = exchange_header_at(x, i);
-        if (str_equal(header.name, STR("cookie")))
-            found = find(header.value);
+        if (is_session(pair, &value)) {
+            found = true;
+            if (!token->at)
+                *token = value;
+        } else if (pair.len > 0) {
+            if (rest->len > 0)
+                buf_puts(rest, "; ");
+            buf_add_str(rest, pair);
+        }
     }
     return found;
+}
+
+void session_cookie_take(struct exchange *x)
+{
+    size_t count;
+    struct str token = {0};
+    struct buf rest = {0};
+    bool found = false;
+
+    if (!exchange_header(x, STR("cookie")).at)
+        return;
+    count = exchange_header_count(x);
+    for (size_t i = 0; i < count; i++) {
+        const struct header header = exchange_header_at(x, i);
+        if (str_equal(header.name, STR("cookie")))
+            found = sort_out(header.value, &token, &rest) || found;
+    }
+    if (found) {
+        exchange_set_token(x, token);
+        if (rest.len > 0)
+            exchange_set_header(x, STR("cookie"), buf_str(&rest));
+        else
+            exchange_remove_header(x, STR("cookie"));
+    }
+    buf_fini(&rest);
 }

@@ -1,4 +1,6 @@
-/* The cookie of a session of the control plane, in a request. */
+/* The cookie of a session of the control plane, in a request. It opens the control plane, so it is
+ * taken out of the headers before plugins and apps see these.
+ */
 #pragma once
 
 #include "base/str.h"
@@ -7,5 +9,7 @@ struct exchange;
 
 #define SESSION_COOKIE "buntime_session"
 
-/* The first of that name; absent if there is none. */
-struct str session_cookie(const struct exchange *x);
+/* Moves it, and all others of its name, from the Cookie headers to the exchange's token: the first
+ * counts.
+ */
+void session_cookie_take(struct exchange *x);

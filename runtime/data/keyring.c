@@ -215,7 +215,7 @@ enum credential keyring_key(struct keyring *ring, struct str text, struct identi
         return CREDENTIAL_FITS;
     }
     key = (struct api_key *)digest_map_find(&ring->keys, sum);
-    if (!key)
+    if (!key || key->revoked)
         return CREDENTIAL_WRONG;
     if (key->expires && now >= key->expires)
         return CREDENTIAL_EXPIRED;

@@ -40,6 +40,7 @@ struct api_key {
     const struct role *role;
     unsigned permissions; /* base/permission.h */
     int64_t created, expires, used, saved;
+    bool revoked;         /* no good any more, and goes as soon as that is written */
     struct api_key *next; /* in the order they were made */
 };
 
@@ -104,13 +105,13 @@ void keyring_create(struct keyring *ring,
                     struct key_made *made,
                     struct key_done done);
 
-/* False when there is no such key. It and its sessions are gone at once; `done` tells whether for
- * good, also after a restart.
+/* False when there is no such key. It and its sessions are no good any more, at once; `done` tells
+ * whether for good. If not the key is still there, so that it can be tried again.
  */
 bool keyring_revoke(struct keyring *ring, const char *id, struct key_done done);
 
 /* --- sessions --- */
 void keyring_log_in(struct keyring *ring, const struct identity *who, char token[TOKEN_SIZE]);
 
-/* As keyring_revoke(). */
+/* False when there is no such session. It ends at once; `done` tells whether for good. */
 bool keyring_log_out(struct keyring *ring, struct str token, struct key_done done);

@@ -105,14 +105,39 @@ void keyring_create(struct keyring *ring,
                          keyring_change(ring, (struct key_done){created, creation}));
 }
 
+struct revocation {
+    struct keyring *ring;
+    struct key_done done;
+    char id[UUID_SIZE];
+};
+
+static void revoked(void *arg, const struct err *err)
+{
+    struct revocation *revocation = arg;
+    const struct api_key *key = keyring_find(revocation->ring, revocation->id);
+
+    if (key && !err)
+        keyring_drop_key(revocation->ring, (struct api_key *)(uintptr_t)key);
+    if (revocation->done.call)
+        revocation->done.call(revocation->done.arg, err);
+    free(revocation);
+}
+
 bool keyring_revoke(struct keyring *ring, const char *id, struct key_done done)
 {
-    const struct api_key *key = keyring_find(ring, id);
+    struct api_key *key = (struct api_key *)(uintptr_t)keyring_find(ring, id);
+    struct revocation *revocation;
 
     if (!key)
         return false;
-    ring->store->revoke_key(ring->store, key->id, keyring_now(), keyring_change(ring, done));
-    keyring_drop_key(ring, (struct api_key *)(uintptr_t)key);
+    revocation = mem_alloc(sizeof(*revocation));
+    revocation->ring = ring;
+    revocation->done = done;
+    memcpy(revocation->id, key->id, UUID_SIZE);
+    key->revoked = true;
+    keyring_drop_sessions(ring, key);
+    ring->store->revoke_key(ring->store, key->id, keyring_now(),
+                            keyring_change(ring, (struct key_done){revoked, revocation}));
     return true;
 }
 

@@ -37,6 +37,7 @@ bool keyring_session_over(const struct session *session, int64_t now);
 /* --- keyring_records.c: memory --- */
 struct api_key *keyring_add_key(struct keyring *ring, const struct key_record *record);
 void keyring_drop_key(struct keyring *ring, struct api_key *key); /* with its sessions */
+void keyring_drop_sessions(struct keyring *ring, const struct api_key *key);
 struct session *keyring_add_session(struct keyring *ring,
                                     const unsigned char *digest,
                                     const struct api_key *key,

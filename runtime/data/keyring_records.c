@@ -56,15 +56,20 @@ static void free_key(struct api_key *key)
     free(key);
 }
 
-void keyring_drop_key(struct keyring *ring, struct api_key *key)
+void keyring_drop_sessions(struct keyring *ring, const struct api_key *key)
 {
-    struct api_key **at = &ring->first_key, *before = NULL;
-
     for (struct session *session = ring->first_session, *next; session; session = next) {
         next = session->next;
         if (session->key == key)
             keyring_drop_session(ring, session);
     }
+}
+
+void keyring_drop_key(struct keyring *ring, struct api_key *key)
+{
+    struct api_key **at = &ring->first_key, *before = NULL;
+
+    keyring_drop_sessions(ring, key);
     for (; *at != key; at = &(*at)->next)
         before = *at;
     *at = key->next;

@@ -245,6 +245,16 @@ void exchange_remove_header(struct exchange *x, struct str name)
     remove_all(loaded(x), name, 0);
 }
 
+struct str exchange_token(const struct exchange *x)
+{
+    return x->token;
+}
+
+void exchange_set_token(struct exchange *x, struct str token)
+{
+    x->token = exchange_copy(x, token);
+}
+
 /* Absolute form: the head scanner has held its authority against Host. */
 static struct str without_origin(struct str target)
 {

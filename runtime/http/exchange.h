@@ -46,6 +46,12 @@ void exchange_set_body(struct exchange *x, struct str body);
 void exchange_set_header(struct exchange *x, struct str name, struct str value); /* replaces */
 void exchange_remove_header(struct exchange *x, struct str name);
 
+/* What the request is to be trusted by, taken out of the headers so that no reader of those sees
+ * it; absent until it is set.
+ */
+struct str exchange_token(const struct exchange *x);
+void exchange_set_token(struct exchange *x, struct str token);
+
 /* --- response; nothing is sent before exchange_send() --- */
 void exchange_respond(struct exchange *x, unsigned status); /* starts over: no headers, no body */
 bool exchange_has_response(const struct exchange *x);

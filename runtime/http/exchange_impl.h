@@ -30,7 +30,7 @@ struct exchange {
     const struct exchange_ops *ops;
     void (*gone)(struct exchange *x, void *owner);
     void *owner;
-    struct str id, method, path, query, body, scheme, authority, ip;
+    struct str id, method, path, query, body, scheme, authority, ip, token;
     struct header_list req, res;
     struct str res_body;
     unsigned status;

@@ -10,6 +10,7 @@
 #include "base/permission.h"
 #include "data/files.h"
 #include "data/keyring.h"
+#include "data/sqlite.h"
 #include "ev/loop.h"
 
 static struct loop *loop;
@@ -425,6 +426,61 @@ static void test_not_written(void)
     remove_state();
 }
 
+struct hold {
+    struct sqlite_request request; /* first */
+    bool done;
+};
+
+static void held(struct sqlite_request *request)
+{
+    ((struct hold *)request)->done = true;
+}
+
+static void hold_wait(const struct hold *hold)
+{
+    while (!hold->done)
+        loop_turn(loop, 10);
+    CHECK(hold->request.ok);
+}
+
+/* Another process has the file and does not let go: the key is no good all the same. */
+static void test_revoke_not_written(void)
+{
+    struct keyring *ring = open_ring(NULL);
+    const struct key_made made = create(ring, "admin", "", 0);
+    const struct sqlite_options options = {
+        .root = state, .name = "keys.db", .busy_timeout_ms = 1000, .readers = 1};
+    struct hold opened = {.request = {.done = held}};
+    struct hold begun = {.request = {.verb = VERB_BEGIN, .done = held}};
+    struct sqlite *other = sqlite_open(loop, &options, &opened.request);
+    struct outcome outcome = {.done = false};
+    struct identity who;
+    char token[TOKEN_SIZE];
+
+    log_in(ring, made.key, token);
+    while (!opened.done)
+        loop_turn(loop, 10);
+    sqlite_submit(other, &begun.request);
+    hold_wait(&begun);
+    CHECK(keyring_revoke(ring, made.id, (struct key_done){settle, &outcome}));
+    CHECK(key_fits(ring, made.key, &who) == CREDENTIAL_WRONG);
+    CHECK(token_fits(ring, token, &who) == CREDENTIAL_EXPIRED);
+    CHECK(!wait_for(&outcome));
+    CHECK(key_fits(ring, made.key, &who) == CREDENTIAL_WRONG);
+    CHECK(keyring_find(ring, made.id));
+    sqlite_request_fini(&opened.request);
+    sqlite_request_fini(&begun.request);
+    sqlite_close(other); /* rolls back */
+
+    CHECK(end_key(ring, made.id)); /* the second try */
+    CHECK(!keyring_find(ring, made.id));
+    keyring_free(ring);
+    ring = open_ring(NULL);
+    CHECK(key_fits(ring, made.key, &who) == CREDENTIAL_WRONG);
+    keyring_free(ring);
+    remove_state();
+}
+
 int main(void)
 {
     static void (*const tests[])(void) = {
@@ -436,6 +492,7 @@ int main(void)
         test_many_sessions,
         test_bad_files,
         test_not_written,
+        test_revoke_not_written,
     };
     struct err err;
     int parent;

@@ -77,8 +77,26 @@ static void test_text(void)
     CHECK(permissions_read(STR("nothing:known keys:read")) == of("keys:read"));
 }
 
+static const struct {
+    const char *namespaces, *name;
+    bool included;
+} names[] = {
+    {"*", "@a/b", true},   {"*", "b", true},        {"@a", "@a/b", true},   {"@x @a", "@a/b", true},
+    {"@a *", "b", true},   {"@a", "b", false},      {"@a", "@ab/c", false}, {"@ab", "@a/b", false},
+    {"@a", "@A/b", false}, {"@a", "x/@a/b", false}, {"", "@a/b", false},    {"", "b", false},
+    {"", "", false},       {"@a", "@a", false},     {"@a", "@a/", false},   {"@", "@/b", false},
+    {"@a", "", false},     {"*x", "b", false},
+};
+
+static void test_namespaces(void)
+{
+    for (size_t i = 0; i < LEN(names); i++)
+        CHECK(namespaces_include(names[i].namespaces, str_of(names[i].name)) == names[i].included);
+}
+
 int main(void)
 {
+    test_namespaces();
     test_names();
     test_roles();
     test_text();

@@ -302,7 +302,7 @@ describe("each role", function()
     assert.same({ "admin", "editor", "viewer", "custom" }, meta.roles)
     assert.equal(12, #meta.permissions)
     assert.same({ "plugins:read", "workers:read", "keys:read", "metrics:read" }, meta.rolePermissions.viewer)
-    check_error(send(s, "DELETE", "/api/keys/meta", ROOT), 404, "KEY_NOT_FOUND")
+    check_error(send(s, "DELETE", "/api/keys/meta", ROOT), 405, "METHOD_NOT_ALLOWED")
     s:stop()
   end)
 end)
@@ -438,6 +438,8 @@ describe("a session", function()
     local told = { body.authenticated, body.principal, body.namespaces }
     assert.same({ true, "key:" .. made.id, { "@acme" } }, told)
     assert.equal("key:" .. made.id, s:get("/admin", by_cookie(cookie)).body)
+    assert.equal("none", s:get("/admin/cookie", by_cookie(cookie)).body) -- not a plugin's to see
+    assert.equal("a=b; c=d", s:get("/admin/cookie", by_cookie("a=b; " .. cookie .. "; c=d")).body)
     assert.equal(1, #s:get("/api/plugins", by_cookie(cookie)):json())
     check_error(s:post("/api/plugins/reload", by_cookie(cookie)), 403, "PERMISSION_DENIED")
 

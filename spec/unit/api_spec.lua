@@ -307,6 +307,11 @@ describe("what is not there", function()
       { "PUT", "/api/plugins/a/disable", "OPTIONS, POST" },
       { "POST", "/api/plugins/a/config", "GET, HEAD, OPTIONS" },
       { "POST", "/api/health", "GET, HEAD, OPTIONS" },
+      { "DELETE", "/api/keys/meta", "GET, HEAD, OPTIONS" },
+      { "POST", "/api/keys/meta", "GET, HEAD, OPTIONS" },
+      { "PUT", "/api/keys", "GET, HEAD, OPTIONS, POST" },
+      { "GET", "/api/keys/x", "DELETE, OPTIONS" },
+      { "PATCH", "/api/admin/session", "DELETE, GET, HEAD, OPTIONS, POST" },
     }) do
       local res = call(case[1], case[2])
       assert.equal(405, res.status, case[2])

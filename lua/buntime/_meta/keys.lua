@@ -61,7 +61,7 @@ function keys.full() end
 --- @return string? code
 function keys.create(spec) end
 
---- Waits; see buntime.wait. The key and its sessions are gone at once.
+--- Waits; see buntime.wait. The key and its sessions are no good any more at once.
 --- @param id string
 --- @return boolean ok
 --- @return boolean? done false: there is no such key; nil: it could not be written.

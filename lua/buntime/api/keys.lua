@@ -7,6 +7,7 @@ local core = require("buntime.core.keys")
 local json = require("buntime.json")
 local key_fields = require("buntime.api.key_fields")
 local namespaces = require("buntime.api.namespaces")
+local response = require("buntime.response")
 local timestamp = require("buntime.api.timestamp")
 
 local fail = access.fail
@@ -56,6 +57,14 @@ routes:get("/meta", access.read("keys:read"), function(c)
     of[role.name] = role.permissions
   end
   return c:json({ roles = names, permissions = meta.permissions, rolePermissions = of })
+end)
+
+--- The other methods of a fixed word, which would else be a key's id.
+routes:on({ "POST", "PUT", "PATCH", "DELETE" }, "/meta", function(c)
+  local message = ("%s does not allow %s (it allows GET, HEAD, OPTIONS)"):format(c.req.path, c.req.method)
+  local res = response.error(405, "METHOD_NOT_ALLOWED", message, c.req.id)
+  res.headers.allow = "GET, HEAD, OPTIONS"
+  return res
 end)
 
 -- Making ---------------------------------------------------------------------------------------------
@@ -130,7 +139,7 @@ routes:delete("/:id", access.change("keys:revoke", "keys.revoke"), function(c)
   end
   local done, message, code = do_revoke(id)
   if done == nil then
-    return fail(c, 500, code, "the key is revoked, but not for good: " .. message)
+    return fail(c, 500, code, "the key is revoked, but that could not be kept, so try again: " .. message)
   elseif not done then
     return unknown(c)
   end
