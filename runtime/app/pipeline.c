@@ -498,8 +498,11 @@ static void looked(bool answered, void *arg)
 static enum outcome serve_site(struct run *run, const struct manifest *manifest, const char *base)
 {
     static const struct file_opener opener = {files_root, files_open};
-    const struct static_site site = {
-        .opener = &opener, .dir = manifest->dir, .entry = manifest->entrypoint, .base = base};
+    const struct static_site site = {.opener = &opener,
+                                     .dir = manifest->dir,
+                                     .entry = manifest->entrypoint,
+                                     .base = base,
+                                     .gzip = run->server->gzip};
     bool answered;
 
     run->look = static_look_start(run->server->loop, &site, run->x, looked, run, &answered);

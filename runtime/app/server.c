@@ -23,6 +23,7 @@
 #include "data/metrics.h"
 #include "data/shared.h"
 #include "http/exchange.h"
+#include "http/gzip.h"
 #include "http/server.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
@@ -308,6 +309,7 @@ bool server_init(struct server *server,
     options.metrics = server->metrics = metrics_new();
     server->otlp = otlp_new(server->loop, settings);
     options.topics = server->topics = topics_new();
+    server->gzip = gzip_cache_new((size_t)16 << 20);
     options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;
     apps_init(server, &options);
@@ -334,6 +336,7 @@ void server_fini(struct server *server)
     keyring_free(server->keyring);
     if (server->loop)
         loop_free(server->loop);
+    gzip_cache_free(server->gzip); /* threads of the loop have used it */
     dotenv_free(server->dotenv);
 }
 

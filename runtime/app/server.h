@@ -15,6 +15,7 @@ struct auth;
 struct blackbox;
 struct cron_book;
 struct generation;
+struct gzip_cache;
 struct http_server;
 struct instance;
 struct keyring;
@@ -42,7 +43,8 @@ struct server {
     struct otlp *otlp; /* where spans go; NULL: nowhere */
     struct random_pool random;
     struct cron_book *cron;
-    struct topics *topics; /* of sockets */
+    struct topics *topics;   /* of sockets */
+    struct gzip_cache *gzip; /* of static files */
     struct http_server *http;
     struct instance *control; /* the control plane's VM */
     uint16_t port;            /* 0 until the listener is up */

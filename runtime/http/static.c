@@ -8,8 +8,10 @@
 #include "base/mem.h"
 #include "ev/loop.h"
 #include "http/exchange.h"
+#include "http/gzip.h"
+#include "http/mime.h"
 
-enum { PAGE_MAX = 4 * 1024 * 1024 };
+enum { PAGE_MAX = 4 * 1024 * 1024, PACK_MIN = 1024, PACK_MAX = 1024 * 1024 };
 
 struct static_look {
     struct job job; /* first: look() and looked() cast back */
@@ -20,6 +22,7 @@ struct static_look {
     void *arg;
     char *dir, *path, *page, *base;
     bool br, gzip, fallback;
+    struct gzip_cache *packed;
 
     bool found, is_page;
     struct static_file file;
@@ -86,12 +89,18 @@ static bool find_encoded(struct static_look *look, const char *suffix, const cha
     return found;
 }
 
+static bool may_pack(const struct static_look *look)
+{
+    return look->gzip && look->packed && gzip_is_text(str_of(mime_of(str_of(look->path))));
+}
+
 /* A sibling counts only beside the file itself. */
 static bool find_file(struct static_look *look)
 {
     struct static_file plain;
 
-    if (!static_file_find(look->opener, look->dir, look->path, 0, &plain))
+    if (!static_file_find(look->opener, look->dir, look->path, may_pack(look) ? PACK_MAX : 0,
+                          &plain))
         return false;
     if ((look->br && find_encoded(look, ".br", "br")) ||
         (look->gzip && find_encoded(look, ".gz", "gzip")))
@@ -99,19 +108,6 @@ static bool find_file(struct static_look *look)
     else
         look->file = plain;
     return true;
-}
-
-static void look(struct job *job)
-{
-    struct static_look *l = (struct static_look *)job;
-
-    l->is_page = strcmp(l->path, l->page) == 0;
-    if (!l->is_page && !is_private(l->path) && (l->found = find_file(l)))
-        return;
-    if (!l->is_page && !l->fallback)
-        return;
-    l->is_page = true;
-    l->found = static_file_find(l->opener, l->dir, l->page, PAGE_MAX, &l->file);
 }
 
 /* --- the page --- */
@@ -174,19 +170,64 @@ static void tag_page(struct static_look *l)
     snprintf(l->file.etag + end, sizeof(l->file.etag) - end, "-%08x\"", hash);
 }
 
+static void pack(struct static_look *l, const char *path)
+{
+    struct static_file *file = &l->file;
+    struct buf key = {0}, out = {0};
+
+    if (file->fd >= 0 || file->encoding || file->bytes.len < PACK_MIN)
+        return;
+    buf_printf(&key, "%s%s %s", l->dir, path, file->etag);
+    if (gzip_pack(l->packed, key.data, buf_str(&file->bytes), &out)) {
+        buf_fini(&file->bytes);
+        file->bytes = out;
+        file->size = out.len;
+        file->encoding = "gzip";
+    } else {
+        buf_fini(&out);
+    }
+    buf_fini(&key);
+}
+
+static bool find_page(struct static_look *l)
+{
+    if (!static_file_find(l->opener, l->dir, l->page, PAGE_MAX, &l->file))
+        return false;
+    inject_base(l);
+    tag_page(l);
+    if (l->gzip && l->packed)
+        pack(l, l->page);
+    return true;
+}
+
+static void look(struct job *job)
+{
+    struct static_look *l = (struct static_look *)job;
+
+    l->is_page = strcmp(l->path, l->page) == 0;
+    if (!l->is_page && !is_private(l->path) && (l->found = find_file(l))) {
+        if (may_pack(l))
+            pack(l, l->path);
+        return;
+    }
+    if (!l->is_page && !l->fallback)
+        return;
+    l->is_page = true;
+    l->found = find_page(l);
+}
+
+/* --- back on the loop --- */
+
 static void respond(struct static_look *l)
 {
     exchange_respond(l->x, 200);
     exchange_res_add_header(l->x, STR("x-base"), *l->base ? str_of(l->base) : STR("/"));
     exchange_res_add_header(l->x, STR("x-content-type-options"), STR("nosniff"));
     if (l->is_page) {
-        inject_base(l);
-        tag_page(l);
         exchange_res_add_header(l->x, STR("cache-control"), STR("no-cache"));
         exchange_res_add_header(l->x, STR("content-type"), STR("text/html; charset=utf-8"));
-    } else {
-        exchange_res_add_header(l->x, STR("vary"), STR("accept-encoding"));
     }
+    exchange_res_add_header(l->x, STR("vary"), STR("accept-encoding"));
     static_file_respond(l->loop, l->x, &l->file, l->path);
 }
 
@@ -331,6 +372,7 @@ struct static_look *static_look_start(struct loop *loop,
     l->job = (struct job){.work = look, .done = looked};
     l->loop = loop;
     l->opener = site->opener;
+    l->packed = site->gzip;
     l->x = x;
     l->done = done;
     l->arg = arg;

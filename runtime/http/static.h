@@ -1,4 +1,5 @@
-/* A folder as a web site: files with their precompressed siblings, and the page of a
+/* A folder as a web site: files with their precompressed siblings or
+ * packed on the way, and the page of a
  * single-page application for every path that a browser may ask for.
  *
  * Answers GET and HEAD below `base`. Not served: names that begin with a dot, Lua files and the
@@ -11,14 +12,16 @@
 #include "http/static_file.h"
 
 struct exchange;
+struct gzip_cache;
 struct loop;
 struct static_look;
 
 struct static_site {
     const struct file_opener *opener;
-    const char *dir;   /* the plugin's folder */
-    const char *entry; /* the page, below dir; its folder is what is served */
-    const char *base;  /* "/notes"; "" for the root */
+    const char *dir;         /* the plugin's folder */
+    const char *entry;       /* the page, below dir; its folder is what is served */
+    const char *base;        /* "/notes"; "" for the root */
+    struct gzip_cache *gzip; /* may be NULL: then only files that are packed already are sent so */
 };
 
 /* Looks for what the exchange asks for. NULL: `*answered` says whether the response is there

@@ -44,6 +44,8 @@ local PLUGINS = {
     ["a b.txt"] = "space",
     ["big.bin"] = BIG,
     ["docs/index.html"] = "docs",
+    ["long.js"] = ("let x = 1;\n"):rep(1000),
+    ["long.png"] = ("pixel"):rep(1000),
     ["secret.lua"] = "return 1",
     [".env"] = "SECRET=1",
   },
@@ -180,6 +182,51 @@ describe("files", function()
     assert.not_equal(plain, packed)
     assert.equal(304, get("/site/app.js", { ["Accept-Encoding"] = "br", ["If-None-Match"] = packed }).status)
     assert.equal("body{}", get("/site/style.css", { ["Accept-Encoding"] = "br" }).body)
+  end)
+
+  local function unpacked(bytes)
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write(bytes)
+    file:close()
+    local _, out = process.run({ args = { "gzip", "-dc", path } })
+    os.remove(path)
+    return out
+  end
+
+  it("of a site are packed on the way when they are long texts", function()
+    local text = ("let x = 1;\n"):rep(1000)
+    local gzip = { ["Accept-Encoding"] = "gzip" }
+    local plain, packed = get("/site/long.js"), get("/site/long.js", gzip)
+    assert.same({ text, nil }, { plain.body, plain.headers["content-encoding"] })
+    assert.equal("gzip", packed.headers["content-encoding"])
+    assert.equal("accept-encoding", packed.headers.vary)
+    assert.equal("text/javascript; charset=utf-8", packed.headers["content-type"])
+    assert.is_true(#packed.body < 1000)
+    assert.equal(text, unpacked(packed.body))
+    assert.not_equal(plain.headers.etag, packed.headers.etag)
+    assert.equal(packed.body, get("/site/long.js", gzip).body)
+    local known = { ["Accept-Encoding"] = "gzip", ["If-None-Match"] = packed.headers.etag }
+    assert.equal(304, get("/site/long.js", known).status)
+    known["If-None-Match"] = plain.headers.etag
+    assert.equal(200, get("/site/long.js", known).status)
+    local part = get("/site/long.js", { ["Accept-Encoding"] = "gzip", Range = "bytes=0-9" })
+    assert.same({ 206, packed.body:sub(1, 10) }, { part.status, part.body })
+    assert.is_nil(get("/site/long.png", gzip).headers["content-encoding"])
+    assert.is_nil(get("/site/docs/", gzip).headers["content-encoding"]) -- too short
+
+    s:write("site/long.js", text .. "changed")
+    assert.equal(text .. "changed", unpacked(get("/site/long.js", gzip).body))
+  end)
+
+  it("of a site are packed with the base in the page", function()
+    local page = "<html><head></head>" .. ("<p>text</p>"):rep(500) .. "</html>"
+    s:write("site/index.html", page)
+    local accept = { Accept = "text/html", ["Accept-Encoding"] = "gzip" }
+    local res = get("/site/any/where", accept)
+    assert.equal("gzip", res.headers["content-encoding"])
+    assert.equal((page:gsub("<head>", '<head><base href="/site/">')), unpacked(res.body))
+    s:write("site/index.html", PLUGINS.site["index.html"])
   end)
 
   it("show the page at the base and wherever a browser asks, with the base in it", function()
