@@ -177,6 +177,7 @@ static bool listen_http(struct serving *serving, struct err *err)
     if (!server->http || !http_listen(serving->given->listener, err) ||
         !http_server_listen(server->http, serving->given->listener, err))
         return false;
+    http_server_set_tls(server->http, server->tls);
     server->port = serving->given->port;
     server_fit_body_limit(server, plugins_generation(server->plugins));
     return true;
@@ -188,9 +189,9 @@ static void tell_listening(const struct server *server)
     const struct log_line line = {.level = LOG_INFO, .message = "listening", .fields = fields};
 
     snprintf(fields, sizeof(fields),
-             "{\"url\":\"http://%s:%u\",\"host\":\"%s\",\"port\":%u,\"pid\":%d,\"version\":\"%s\"}",
-             server->settings->host, server->port, server->settings->host, server->port,
-             (int)getpid(), BUNTIME_VERSION);
+             "{\"url\":\"%s://%s:%u\",\"host\":\"%s\",\"port\":%u,\"pid\":%d,\"version\":\"%s\"}",
+             server->tls ? "https" : "http", server->settings->host, server->port,
+             server->settings->host, server->port, (int)getpid(), BUNTIME_VERSION);
     log_write(&line);
 }
 

@@ -25,6 +25,7 @@
 #include "http/exchange.h"
 #include "http/gzip.h"
 #include "http/server.h"
+#include "http/tls.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
@@ -63,11 +64,53 @@ bool server_read_env_file(struct server *server, struct err *err)
     return true;
 }
 
+/* --- the certificate --- */
+
+enum { SOON_DAYS = 7 };
+
+static void tell_end(const struct server *server)
+{
+    const int days = tls_days_left(server->tls);
+
+    if (days < 0)
+        log_printf(LOG_WARN, "TLS_CERT: the certificate in %s has expired",
+                   server->settings->tls_cert);
+    else if (days < SOON_DAYS)
+        log_printf(LOG_WARN, "TLS_CERT: the certificate in %s expires in %d days",
+                   server->settings->tls_cert, days);
+}
+
+bool server_read_tls(struct server *server, struct err *err)
+{
+    struct tls *tls;
+    const bool first = !server->tls;
+
+    if (!server->settings->tls_cert)
+        return true;
+    tls = tls_load(server->settings->tls_cert, server->settings->tls_key, err);
+    if (!tls)
+        return false;
+    if (!first && tls_equal(tls, server->tls)) { /* its session tickets stay good */
+        tls_unref(tls);
+        return true;
+    }
+    tls_unref(server->tls);
+    server->tls = tls;
+    if (server->http)
+        http_server_set_tls(server->http, tls);
+    if (!first)
+        log_printf(LOG_INFO, "new connections get the new certificate");
+    tell_end(server);
+    return true;
+}
+
 static void before_reload(void *app)
 {
     struct err err;
 
     if (!server_read_env_file(app, &err))
+        log_err(NULL, NULL, &err);
+    if (!server_read_tls(app, &err))
         log_err(NULL, NULL, &err);
 }
 
@@ -292,7 +335,7 @@ bool server_init(struct server *server,
 
     *server = (struct server){.settings = settings, .box = box, .env = {get_env}};
     server->started_ms = clock_now_ns() / 1000000;
-    if (!server_read_env_file(server, err))
+    if (!server_read_env_file(server, err) || !server_read_tls(server, err))
         return false;
     server->loop = loop_new(err);
     if (!server->loop)
@@ -337,6 +380,7 @@ void server_fini(struct server *server)
     if (server->loop)
         loop_free(server->loop);
     gzip_cache_free(server->gzip); /* threads of the loop have used it */
+    tls_unref(server->tls);
     dotenv_free(server->dotenv);
 }
 

@@ -26,6 +26,7 @@ struct pool;
 struct registry;
 struct run;
 struct shared;
+struct tls;
 struct topics;
 struct watchdog;
 
@@ -46,6 +47,7 @@ struct server {
     struct topics *topics;   /* of sockets */
     struct gzip_cache *gzip; /* of static files */
     struct http_server *http;
+    struct tls *tls;          /* or NULL: plain HTTP */
     struct instance *control; /* the control plane's VM */
     uint16_t port;            /* 0 until the listener is up */
     uint64_t started_ms;
@@ -82,6 +84,9 @@ void server_fit_body_limit(struct server *server, const struct generation *gener
 
 struct reload_item;
 void server_log_loaded(const struct reload_item *item);
+
+/* Reads TLS_CERT and TLS_KEY (again) for connections to come; what is bad replaces nothing. */
+bool server_read_tls(struct server *server, struct err *err);
 
 /* Reads RUNTIME_ENV_FILE (again) under the real environment. */
 bool server_read_env_file(struct server *server, struct err *err);

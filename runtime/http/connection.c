@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 
 #include "base/mem.h"
+#include "http/http2.h"
+#include "http/tls.h"
 
 /* Slower than this, over a whole time-out, a body counts as stalled. */
 enum { BODY_BYTES_A_SECOND = 1024 };
@@ -18,11 +20,13 @@ static void on_socket_closed(void *data)
 {
     struct connection *c = data;
     connection_disarm(c);
-    if (c->websocket)
-        websocket_lose_connection(c->websocket);
+    if (c->gone)
+        *c->gone = true;
     h2o_linklist_unlink(&c->link);
     buf_fini(&c->later);
     buf_fini(&c->refusal);
+    http2_free(c->http2);
+    tls_unref(c->tls);
     free(c);
 }
 
@@ -31,12 +35,31 @@ struct connection *connection_of(h2o_socket_t *socket)
     return socket->on_close.cb == on_socket_closed ? socket->on_close.data : NULL;
 }
 
+/* What h2o had of it is gone; the socket itself may stay until TLS has said goodbye. */
+void connection_ended(struct connection *c)
+{
+    connection_disarm(c);
+    if (c->websocket)
+        websocket_lose_connection(c->websocket);
+    c->websocket = NULL;
+    c->state = CONNECTION_CLOSED;
+    h2o_timeout_link(c->server->context.loop, &c->server->linger_timeout, &c->timeout);
+}
+
 void connection_close(struct connection *c)
 {
+    if (c->state == CONNECTION_CLOSED) { /* the second time it does not wait */
+        guard_close(c->socket);
+        return;
+    }
+    if (c->state == CONNECTION_HTTP2) {
+        http2_close(c);
+        return;
+    }
     /* h2o ends a connection, and what request it has, when reading fails */
     if (c->websocket && c->state == CONNECTION_OPAQUE)
         websocket_cut(c->websocket);
-    else if (c->read && c->state != CONNECTION_OPAQUE)
+    else if (c->read && c->state != CONNECTION_OPAQUE && c->state != CONNECTION_HANDSHAKE)
         c->read(c->socket, h2o_socket_error_closed);
     else
         h2o_socket_close(c->socket);
@@ -49,7 +72,7 @@ bool connection_has_later(const struct connection *c)
 
 bool connection_idle(const struct connection *c)
 {
-    return c->state == CONNECTION_HEAD && !c->begun;
+    return (c->state == CONNECTION_HEAD && !c->begun) || c->state == CONNECTION_HANDSHAKE;
 }
 
 struct str connection_ip(struct connection *c)
@@ -178,6 +201,10 @@ void connection_refuse(struct connection *c, const struct refusal *refusal)
 static void on_timeout(h2o_timeout_entry_t *entry)
 {
     struct connection *c = H2O_STRUCT_FROM_MEMBER(struct connection, timeout, entry);
+    if (c->state == CONNECTION_HTTP2) {
+        http2_tick(c);
+        return;
+    }
     uint64_t wanted = c->server->client_timeout.timeout * BODY_BYTES_A_SECOND / 1000;
     bool busy = h2o_socket_is_writing(c->socket); /* 100 Continue does not get out */
     if (c->state == CONNECTION_BODY && !busy && c->body_seen >= wanted)
@@ -197,7 +224,10 @@ void connection_arm(struct connection *c)
 {
     connection_disarm(c);
     c->body_seen = 0;
-    h2o_timeout_link(c->server->context.loop, &c->server->client_timeout, &c->timeout);
+    h2o_timeout_t *timeout = c->state == CONNECTION_HTTP2       ? &c->server->tick_timeout
+                             : c->state == CONNECTION_HANDSHAKE ? &c->server->handshake_timeout
+                                                                : &c->server->client_timeout;
+    h2o_timeout_link(c->server->context.loop, timeout, &c->timeout);
 }
 
 void connection_await(struct connection *c)
@@ -232,5 +262,9 @@ void connection_open(struct http_server *server, h2o_socket_t *socket)
     socket->on_close.cb = on_socket_closed;
     socket->on_close.data = c;
     bound_writing(server, socket);
-    h2o_accept(&server->accept, socket);
+    c->tls = tls_ref(server->tls);
+    if (c->tls)
+        handshake_start(c);
+    else
+        h2o_http1_accept(&server->accept, socket, *h2o_get_timestamp(&server->context, NULL, NULL));
 }

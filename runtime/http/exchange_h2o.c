@@ -1,4 +1,6 @@
 /* An exchange over a request of h2o's. It lives in the request's pool and dies with it. */
+#include "http/http2.h"
+#include "http/http2_head.h"
 #include "http/server_impl.h"
 
 #include <assert.h>
@@ -32,10 +34,14 @@ static void *alloc(struct exchange *x, size_t size)
     return h2o_mem_alloc_pool(&h2o_of(x)->req->pool, size);
 }
 
+static struct connection *peer_of(const h2o_req_t *req)
+{
+    return connection_of(req->conn->callbacks->get_socket(req->conn));
+}
+
 static void name_peer(struct exchange *x)
 {
-    h2o_conn_t *conn = h2o_of(x)->req->conn;
-    struct connection *c = connection_of(conn->callbacks->get_socket(conn));
+    struct connection *c = peer_of(h2o_of(x)->req);
     x->ip = c ? connection_ip(c) : STR("0.0.0.0");
 }
 
@@ -248,6 +254,8 @@ static void on_disposed(void *data)
     waiting_end(hx);
     stream_fini(hx);
     exchange_drop_source(x);
+    if (hx->cut_upload)
+        http2_refused(peer_of(hx->req), hx->req);
     if (x->sent)
         return;
     if (x->gone)
@@ -276,6 +284,19 @@ static struct str authority(const h2o_req_t *req)
     return str_of_iovec(req->authority);
 }
 
+/* False: it was refused. */
+static bool begin_http2(struct h2o_exchange *hx, struct connection *c)
+{
+    hx->cut_upload = http2_is_refusing(c, hx->req);
+    const struct refusal *refusal = http2_begin(c, hx->req);
+    http2_join_cookies(hx->req);
+    if (!refusal)
+        return true;
+    exchange_respond_error(&hx->x, refusal->status, refusal->code, refusal->message, NULL);
+    exchange_send(&hx->x);
+    return false;
+}
+
 void exchange_h2o_begin(struct http_server *server, h2o_req_t *req)
 {
     struct h2o_exchange *hx = h2o_mem_alloc_shared(&req->pool, sizeof(*hx), on_disposed);
@@ -287,15 +308,19 @@ void exchange_h2o_begin(struct http_server *server, h2o_req_t *req)
     hx->half_closed_ms = 0;
     hx->look = SIZE_MAX;
     hx->stream = NULL;
+    hx->cut_upload = false;
     hx->waiting = (h2o_linklist_t){NULL, NULL};
     h2o_linklist_insert(&server->waiting, &hx->waiting);
     server->open_exchanges++;
     x->ops = &h2o_ops;
     x->method = str_of_iovec(req->method);
     x->body = str_of_iovec(req->entity);
-    x->scheme = str_of_iovec(req->scheme->name);
+    struct connection *c = peer_of(req);
+    x->scheme = c->tls ? STR("https") : STR("http");
     x->authority = authority(req);
     x->id = request_id(hx);
+    if (req->version >= 0x200 && !begin_http2(hx, c))
+        return;
     if (exchange_set_target(x, str_of_iovec(req->path))) {
         server->options.on_request(server->options.app, x);
         if (!h2o_linklist_is_empty(&server->waiting))

@@ -1,18 +1,21 @@
-/* The guard in front of h2o's HTTP/1 reader.
+/* The guard in front of h2o's readers.
  *
  * h2o calls h2o_socket_read_start() through its procedure linkage table, so the one defined here
  * is called instead, provided the program exports it. For a connection of ours it puts on_read()
- * in front of the reader it was given.
+ * in front of the reader it was given. So it is with h2o_socket_close(): with TLS the socket, and
+ * what we know of it, outlive what h2o knows.
  *
- * h2o is only ever shown one request at a time, and no part of a head before the whole of it is
- * found good: its input then never holds a byte that was not looked at, and its own parser has
- * nothing left to complain about. Bytes of pipelined requests wait in `later`.
+ * Of HTTP/1, h2o is only ever shown one request at a time, and no part of a head before the whole
+ * of it is found good: its input then never holds a byte that was not looked at, and its own parser
+ * has nothing left to complain about. Bytes of pipelined requests wait in `later`.
  */
+#include "http/http2.h"
 #include "http/server_impl.h"
 
 #include <dlfcn.h>
 
 typedef void read_start_fn(h2o_socket_t *socket, h2o_socket_cb read);
+typedef void close_fn(h2o_socket_t *socket);
 
 static read_start_fn *h2o_read_start(void)
 {
@@ -29,12 +32,34 @@ void guard_pass(h2o_socket_t *socket, h2o_socket_cb read)
     h2o_read_start()(socket, read);
 }
 
+void guard_close(h2o_socket_t *socket)
+{
+    static close_fn *found;
+    if (!found) {
+        void *symbol = dlsym(RTLD_NEXT, "h2o_socket_close");
+        memcpy(&found, &symbol, sizeof(found));
+    }
+    found(socket);
+}
+
 bool guard_works(void)
 {
     read_start_fn *ours = h2o_socket_read_start, *called;
+    close_fn *our_close = h2o_socket_close, *called_close;
     void *symbol = dlsym(RTLD_DEFAULT, "h2o_socket_read_start");
     memcpy(&called, &symbol, sizeof(called));
-    return called == ours && h2o_read_start() && h2o_read_start() != ours;
+    symbol = dlsym(RTLD_DEFAULT, "h2o_socket_close");
+    memcpy(&called_close, &symbol, sizeof(called_close));
+    return called == ours && h2o_read_start() && h2o_read_start() != ours &&
+           called_close == our_close;
+}
+
+void h2o_socket_close(h2o_socket_t *socket)
+{
+    struct connection *c = connection_of(socket);
+    if (c && c->state != CONNECTION_CLOSED)
+        connection_ended(c);
+    guard_close(socket);
 }
 
 void h2o_socket_read_start(h2o_socket_t *socket, h2o_socket_cb read)
@@ -138,6 +163,10 @@ static void on_read(h2o_socket_t *socket, const char *failure)
         c->read(socket, failure);
         return;
     }
+    if (c->state == CONNECTION_HTTP2) {
+        http2_read(c);
+        return;
+    }
     if (socket->bytes_read == 0) {
         input_give_back(socket);
         return;
@@ -166,8 +195,18 @@ static void on_opaque_read(h2o_socket_t *socket, const char *failure)
         input_give_back(socket);
 }
 
+void guard_early(struct connection *c)
+{
+    c->socket->bytes_read = c->socket->input->size;
+    on_read(c->socket, NULL);
+}
+
 void guard_read_start(struct connection *c, h2o_socket_cb read)
 {
+    if (c->state == CONNECTION_HANDSHAKE || c->state == CONNECTION_CLOSED) {
+        guard_pass(c->socket, read);
+        return;
+    }
     if (!c->read)
         c->read = read;
     if (read != c->read) { /* the connection was upgraded: its bytes are another protocol's */
@@ -184,6 +223,8 @@ void guard_read_start(struct connection *c, h2o_socket_cb read)
     }
     input_give_back(c->socket);
     guard_pass(c->socket, on_read);
+    if (c->state == CONNECTION_HTTP2)
+        return;
     /* h2o has used up its input: the next request begins. Else it waited to say 100 Continue. */
     if (c->state == CONNECTION_SERVED && c->socket->input->size == 0) {
         connection_await(c);

@@ -115,8 +115,7 @@ static bool scan_coding(struct head *head, const char *start, struct str value)
     return true;
 }
 
-/* A name, an IPv4 address or [IPv6], with or without a port. */
-static bool host_valid(struct str host)
+bool head_host_valid(struct str host)
 {
     size_t name = span(host.at, host.len, CHAR_HOST);
     if (host.len > 0 && host.at[0] == '[') {
@@ -140,7 +139,7 @@ static bool scan_host(struct head *head, const char *start, struct str value)
 {
     if (head->has_host)
         return refuse(head, &two_hosts);
-    if (!host_valid(value))
+    if (!head_host_valid(value))
         return refuse(head, &bad_host);
     head->has_host = true;
     head->host = part_of(start, value);

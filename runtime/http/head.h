@@ -38,5 +38,8 @@ struct head {
 
 enum scan_result { SCAN_MORE, SCAN_DONE, SCAN_REFUSED };
 
+/* A name, an IPv4 address or [IPv6], with or without a port. */
+bool head_host_valid(struct str host);
+
 /* `head` is {0} at first; `at` is always the start of the request. */
 enum scan_result head_scan(struct head *head, const char *at, size_t len);

@@ -5,8 +5,15 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "http/tls.h"
 
-enum { ACCEPT_BATCH = 16, ACCEPT_PAUSE_MS = 100, LINGER_MS = 2000 };
+enum {
+    ACCEPT_BATCH = 16,
+    ACCEPT_PAUSE_MS = 100,
+    LINGER_MS = 2000,
+    HANDSHAKE_MS = 10000, /* or the client's time-out, if that is shorter */
+    TICKS = 4,            /* in a time-out */
+};
 
 static const uint64_t never_ms = UINT64_C(1000) * 60 * 60 * 24 * 365;
 
@@ -82,7 +89,7 @@ static void close_listeners(struct http_server *server)
 
 /* --- life --- */
 
-static void configure(struct http_server *server)
+static void configure(struct http_server *server, uint64_t timeout)
 {
     h2o_globalconf_t *config = &server->config;
     h2o_config_init(config);
@@ -91,8 +98,11 @@ static void configure(struct http_server *server)
     /* The guard holds the limit and the time-out, and says so; h2o must not come first. */
     config->max_request_entity_size = SIZE_MAX - 1;
     config->http1.req_timeout = never_ms;
+    config->http2.idle_timeout = timeout;
     h2o_hostconf_t *host =
         h2o_config_register_host(config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
+    host->http2.push_preload = 0;
+    host->http2.reprioritize_blocking_assets = 0;
     h2o_pathconf_t *path = h2o_config_register_path(host, "/", 0);
     struct server_handler *handler = (void *)h2o_create_handler(path, sizeof(*handler));
     handler->super.on_req = on_request;
@@ -116,13 +126,16 @@ http_server_new(struct loop *loop, const struct server_options *options, struct 
     server->accept_again.fire = accept_again;
     h2o_linklist_init_anchor(&server->connections);
     h2o_linklist_init_anchor(&server->waiting);
-    configure(server);
+    const uint64_t timeout = options->client_timeout ? options->client_timeout : never_ms;
+    configure(server, timeout);
     input_init(server);
     h2o_context_init(&server->context, loop_h2o(loop), &server->config);
     server->accept.ctx = &server->context;
     server->accept.hosts = server->config.hosts;
-    uint64_t timeout = options->client_timeout ? options->client_timeout : never_ms;
     h2o_timeout_init(server->context.loop, &server->client_timeout, timeout);
+    h2o_timeout_init(server->context.loop, &server->tick_timeout, (timeout + TICKS - 1) / TICKS);
+    h2o_timeout_init(server->context.loop, &server->handshake_timeout,
+                     timeout < HANDSHAKE_MS ? timeout : HANDSHAKE_MS);
     h2o_timeout_init(server->context.loop, &server->linger_timeout, LINGER_MS);
     return server;
 }
@@ -137,6 +150,13 @@ static void close_connections(struct http_server *server, bool all)
         if (all || connection_idle(c))
             connection_close(c);
     }
+}
+
+void http_server_set_tls(struct http_server *server, struct tls *tls)
+{
+    tls_ref(tls);
+    tls_unref(server->tls);
+    server->tls = tls;
 }
 
 void http_server_set_body_limit(struct http_server *server, size_t bytes)
@@ -175,9 +195,13 @@ void http_server_free(struct http_server *server)
     server->stopping = true;
     close_listeners(server);
     close_connections(server, true);
+    close_connections(server, true); /* those that still say goodbye */
+    tls_unref(server->tls);
     timer_stop(&server->sweep);
     h2o_timeout_dispose(server->context.loop, &server->client_timeout);
     h2o_timeout_dispose(server->context.loop, &server->linger_timeout);
+    h2o_timeout_dispose(server->context.loop, &server->tick_timeout);
+    h2o_timeout_dispose(server->context.loop, &server->handshake_timeout);
     dispose_context(&server->context);
     h2o_config_dispose(&server->config);
     input_fini(server);

@@ -12,6 +12,7 @@
 struct exchange;
 struct http_server;
 struct loop;
+struct tls;
 
 struct server_options {
     void (*on_request)(void *app, struct exchange *x);
@@ -34,6 +35,9 @@ bool http_listen(int fd, struct err *err);
 
 /* Both; a listening socket. */
 int http_listen_tcp(const char *host, uint16_t *port, struct err *err);
+
+/* Connections that come from now on speak TLS; it is kept counted. */
+void http_server_set_tls(struct http_server *server, struct tls *tls);
 
 /* The body limit of requests whose head is read from now on. */
 void http_server_set_body_limit(struct http_server *server, size_t bytes);

@@ -2,7 +2,9 @@
  *
  * server.c       the server's life, listeners, accepting
  * connection.c   one connection: the guard's state, its timeout, refusing and closing
+ * handshake.c    the TLS handshake, and which protocol comes after it
  * guard.c        puts the scanners in front of h2o's reader
+ * http2.c        the same for HTTP/2 connections
  * input.c        what a connection keeps of what it has read
  * exchange_h2o.c exchanges over h2o's requests
  * stream.c       bodies that are made while they are sent
@@ -33,7 +35,9 @@ struct http_server {
     h2o_globalconf_t config;
     h2o_context_t context;
     h2o_accept_ctx_t accept;
-    h2o_timeout_t client_timeout, linger_timeout;
+    struct tls *tls; /* of connections to come; NULL: plain HTTP */
+    h2o_timeout_t client_timeout, linger_timeout, handshake_timeout;
+    h2o_timeout_t tick_timeout; /* of HTTP/2 connections */
     struct listener *listeners;
     struct timer accept_again; /* runs while descriptors are short */
     h2o_linklist_t connections, waiting;
@@ -52,6 +56,9 @@ enum connection_state {
     CONNECTION_BODY,
     CONNECTION_REFUSED, /* the refusal is on its way, what still comes in is thrown away */
     CONNECTION_OPAQUE,  /* no longer HTTP/1 */
+    CONNECTION_HTTP2,
+    CONNECTION_HANDSHAKE, /* of TLS */
+    CONNECTION_CLOSED,    /* h2o is done with it; TLS still says goodbye */
 };
 
 struct connection {
@@ -71,6 +78,9 @@ struct connection {
     size_t later_at;
     struct buf refusal;
     struct websocket *websocket; /* what it was upgraded to, or NULL */
+    struct tls *tls;             /* or NULL */
+    struct http2 *http2;
+    bool *gone; /* of who wants to know whether it was freed, or NULL */
     uint8_t ip_len;
     char ip[INET6_ADDRSTRLEN];
 };
@@ -83,6 +93,7 @@ void connection_arm(struct connection *c);
 void connection_disarm(struct connection *c);
 void connection_refuse(struct connection *c, const struct refusal *refusal);
 void connection_close(struct connection *c);
+void connection_ended(struct connection *c); /* its socket is about to be closed */
 bool connection_has_later(const struct connection *c);
 bool connection_idle(const struct connection *c);
 struct str connection_ip(struct connection *c);
@@ -93,10 +104,15 @@ void input_fini(struct http_server *server);
 void input_fit(struct http_server *server, h2o_socket_t *socket); /* to what is in it */
 void input_give_back(h2o_socket_t *socket);                       /* if nothing is in it */
 
+/* handshake.c */
+void handshake_start(struct connection *c);
+
 /* guard.c */
 bool guard_works(void);
 void guard_read_start(struct connection *c, h2o_socket_cb read);
+void guard_early(struct connection *c); /* its input holds bytes that came before it was read */
 void guard_pass(h2o_socket_t *socket, h2o_socket_cb read); /* h2o's own h2o_socket_read_start() */
+void guard_close(h2o_socket_t *socket);                    /* h2o's own h2o_socket_close() */
 
 /* exchange_h2o.c */
 struct h2o_exchange {
@@ -108,6 +124,7 @@ struct h2o_exchange {
     uint64_t half_closed_ms;   /* when the client's FIN was first seen, or 0 */
     size_t look;               /* its place in `looking`, or SIZE_MAX */
     struct h2o_stream *stream; /* once one was started */
+    bool cut_upload;           /* the body was still on its way when it was answered */
 };
 
 void exchange_h2o_begin(struct http_server *server, h2o_req_t *req);
