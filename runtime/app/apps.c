@@ -18,6 +18,7 @@
 #include "plugin/sources.h"
 #include "vm/vm.h"
 #include "worker/app.h"
+#include "worker/pool.h"
 #include "worker/registry.h"
 
 /* --- the code of apps, compiled and not run --- */
@@ -111,6 +112,14 @@ static void on_notice(void *app, enum log_level level, const char *name, const c
     log_write(&line);
 }
 
+static void on_retire(void *app, struct app *which)
+{
+    struct server *server = app;
+
+    if (server->pool)
+        pool_retire(server->pool, which);
+}
+
 /* --- the whole --- */
 
 void apps_init(struct server *server, struct plugins_options *options)
@@ -121,6 +130,7 @@ void apps_init(struct server *server, struct plugins_options *options)
         .env = &server->env,
         .app = server,
         .on_notice = on_notice,
+        .on_retire = on_retire,
     };
 
     server->registry = registry_new(&own);

@@ -19,3 +19,6 @@ int command_new(struct invocation *in);
 int command_check(struct invocation *in);
 int command_test(struct invocation *in);
 int command_run(struct invocation *in);
+
+/* Not a command for people: the server starts it to run an app in (app/worker.h). */
+int command_worker(void);

@@ -164,6 +164,8 @@ int main(int argc, char **argv)
 
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file over a limit is an error of its write */
+    if (strcmp(name, "worker") == 0)
+        return command_worker();
     if (!command)
         return unknown_command(name);
     if (strcmp(name, "version") == 0 || strcmp(name, "help") == 0)

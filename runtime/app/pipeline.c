@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "app/apps.h"
-#include "app/error_page.h"
+#include "app/failure.h"
 #include "app/otlp.h"
 #include "app/server.h"
 #include "app/target.h"
@@ -28,6 +28,7 @@
 #include "plugin/plugins.h"
 #include "vm/task.h"
 #include "worker/app.h"
+#include "worker/pool.h"
 #include "worker/registry.h"
 
 enum outcome {
@@ -49,6 +50,7 @@ struct run {
     struct task *task;   /* NULL once it is done or was given up on */
     struct bind_request *request;
     struct static_look *look; /* a file is being looked for */
+    struct pool_call *worker; /* a worker is asked */
     enum entry entry;
     enum outcome outcome;
     bool stepping, response_done;
@@ -147,6 +149,13 @@ static void abandon_task(struct run *run, const char *reason)
     instance_unref(in);
 }
 
+static void leave_worker(struct run *run)
+{
+    if (run->worker)
+        pool_call_cancel(run->worker);
+    run->worker = NULL;
+}
+
 /* --- counting --- */
 
 enum { STATUS_CLIENT_GONE = 499 };
@@ -208,6 +217,7 @@ static void client_gone(struct exchange *x, void *owner)
     run->x = NULL;
     if (run->look)
         static_look_cancel(run->look);
+    leave_worker(run);
     abandon_task(run, "the client is gone");
     end_run(run);
 }
@@ -219,46 +229,9 @@ static bool in_development(const struct run *run)
     return run->server->settings->env == ENV_DEVELOPMENT;
 }
 
-/* How an error that a plugin ended with is answered. */
-static const struct failure {
-    const char *code;
-    unsigned status;
-    const char *generic; /* for who may not see the message */
-} failures[] = {
-    {"OUT_OF_MEMORY", 500, "The plugin is out of memory"},
-    {"HANDLER_TIMEOUT", 503, "The plugin computed for too long"},
-    {"INTERNAL_SERVER_ERROR", 500, "Internal server error"}, /* any other */
-};
-
-static const struct failure *failure_of(const struct err *err)
-{
-    size_t i = 0;
-
-    while (i + 1 < sizeof(failures) / sizeof(failures[0]) &&
-           strcmp(failures[i].code, err->code) != 0)
-        i++;
-    return &failures[i];
-}
-
 static void respond_failure(struct run *run, const struct err *err)
 {
-    const struct failure *failure = failure_of(err);
-    char message[ERR_MESSAGE_MAX], traceback[ERR_TRACE_MAX];
-
-    if (!in_development(run)) {
-        exchange_respond_error(run->x, failure->status, failure->code, failure->generic, NULL);
-        return;
-    }
-    memcpy(message, err->message, sizeof(message));
-    memcpy(traceback, err->traceback, sizeof(traceback));
-    log_mask(message);
-    log_mask(traceback);
-    if (error_page_wanted(run->x))
-        error_page_respond(run->x, &(struct error_page){failure->status, failure->code, message,
-                                                        traceback, run->in ? run->in->name : "",
-                                                        err->file, err->line});
-    else
-        exchange_respond_error(run->x, failure->status, failure->code, message, traceback);
+    failure_respond(run->x, err, run->in ? run->in->name : "", in_development(run));
 }
 
 /* --- calling plugins --- */
@@ -512,15 +485,41 @@ static enum outcome serve_site(struct run *run, const struct manifest *manifest,
     return answered ? ANSWERED : NEXT;
 }
 
-/* Plugins whose `entrypoint` is a page. */
+static void worked(bool answered, void *arg)
+{
+    struct run *run = arg;
+
+    run->worker = NULL;
+    run->outcome = answered ? ANSWERED : NEXT;
+    step(run);
+}
+
+/* `strip` bytes of the path are the app's base. */
+static enum outcome ask_worker(struct run *run, struct app *app, size_t strip)
+{
+    run->series = metrics_route(run->server->metrics, app->name, STR(""), STR("(worker)"));
+    run->worker = pool_call(run->server->pool, app, run->x, strip, worked, run);
+    return WAIT;
+}
+
+/* The app of a plugin, at `base`. */
+static enum outcome serve_app(struct run *run, const struct instance *in, const char *base)
+{
+    if (in->app) {
+        answered_by(run, in, BIND_WORKER);
+        return ask_worker(run, in->app, strlen(base));
+    }
+    if (!in->manifest->entrypoint_is_html)
+        return NEXT;
+    answered_by(run, in, BIND_STATIC);
+    return serve_site(run, in->manifest, base);
+}
+
 static enum outcome plugin_apps(struct run *run)
 {
     const struct instance *in = generation_by_base(run->generation, exchange_path(run->x));
 
-    if (!in || !in->manifest->entrypoint_is_html)
-        return NEXT;
-    answered_by(run, in, BIND_STATIC);
-    return serve_site(run, in->manifest, in->manifest->base);
+    return in ? serve_app(run, in, in->manifest->base) : NEXT;
 }
 
 static enum outcome worker_apps(struct run *run)
@@ -539,12 +538,11 @@ static enum outcome worker_apps(struct run *run)
         apps_respond_slash(run->x);
         return ANSWERED;
     }
+    if (!app->manifest->entrypoint_is_html)
+        return ask_worker(run, (struct app *)app, base_len);
     base = exchange_alloc(run->x, base_len + 1);
     memcpy(base, path.at, base_len);
-    if (app->manifest->entrypoint_is_html)
-        return serve_site(run, app->manifest, base);
-    exchange_respond_error(run->x, 503, "WORKERS_UNAVAILABLE", "No process can run this app", NULL);
-    return ANSWERED;
+    return serve_site(run, app->manifest, base);
 }
 
 /* "/" comes last, so that its page does not stand in front of every app. */
@@ -552,10 +550,7 @@ static enum outcome root_app(struct run *run)
 {
     const struct instance *in = run->generation->root;
 
-    if (!in || !in->manifest->entrypoint_is_html)
-        return NEXT;
-    answered_by(run, in, BIND_STATIC);
-    return serve_site(run, in->manifest, "");
+    return in ? serve_app(run, in, "") : NEXT;
 }
 
 /* A critical plugin that is not loaded answers 503 at its base, not 404. */
@@ -724,11 +719,20 @@ void pipeline_request(void *arg, struct exchange *x)
 static void cut(struct run *run)
 {
     abandon_task(run, "the plugin was replaced and the request took too long");
+    leave_worker(run);
     exchange_respond_error(run->x, 503, "PLUGIN_RELOADED",
                            "The plugin was replaced before it answered", NULL);
     run->stage = STAGE_SEND;
     run->outcome = AGAIN;
     step(run);
+}
+
+/* NULL stands for every instance. */
+static bool waits_for(const struct run *run, const struct instance *instance)
+{
+    if (run->worker)
+        return !instance || run->by.in == instance;
+    return run->task && task_waiting(run->task) && (!instance || run->in == instance);
 }
 
 static void cut_where(struct server *server, const struct instance *instance)
@@ -737,7 +741,7 @@ static void cut_where(struct server *server, const struct instance *instance)
 
     for (run = server->runs; run; run = next) {
         next = run->next;
-        if (run->task && task_waiting(run->task) && (!instance || run->in == instance))
+        if (waits_for(run, instance))
             cut(run);
     }
 }

@@ -12,12 +12,14 @@
 #include "app/server.h"
 #include "app/supervise.h"
 #include "app/watcher.h"
+#include "app/workers.h"
 #include "base/log.h"
 #include "http/server.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
 #include "plugin/reload.h"
+#include "worker/pool.h"
 #include "worker/sandbox.h"
 
 enum { DRAIN_POLL_MS = 20, SHUTDOWN_RESERVE_MS = 200, BEAT_MIN_MS = 10, BEAT_MAX_MS = 1000 };
@@ -62,12 +64,22 @@ static void stopped(void *arg)
     loop_stop(serving->server.loop);
 }
 
-static void shut_plugins(struct serving *serving)
+static void shut_plugins(void *arg)
 {
+    struct serving *serving = arg;
     const uint64_t now = loop_now_ms(serving->server.loop);
     const uint64_t left = now < serving->deadline_ms ? serving->deadline_ms - now : 0;
 
     plugins_shutdown(serving->server.plugins, left ? left : 1, stopped, serving);
+}
+
+/* Workers have half of what is left. */
+static void shut_workers(struct serving *serving)
+{
+    const uint64_t now = loop_now_ms(serving->server.loop);
+    const uint64_t left = now < serving->deadline_ms ? serving->deadline_ms - now : 0;
+
+    pool_shutdown(serving->server.pool, left / 2, shut_plugins, serving);
 }
 
 /* Half of the time is for requests, the rest for onShutdown. */
@@ -87,7 +99,7 @@ static void drain(struct timer *timer)
         timer_start(server->loop, &serving->poll, DRAIN_POLL_MS);
         return;
     }
-    shut_plugins(serving);
+    shut_workers(serving);
 }
 
 static void stop(struct serving *serving, const char *name)
@@ -112,6 +124,7 @@ static void stop(struct serving *serving, const char *name)
     http_server_stop_accepting(server->http);
     otlp_flush(server->otlp);
     pipeline_end_events(server);
+    pool_end_events(server->pool);
     serving->poll.fire = drain;
     timer_start(server->loop, &serving->poll, 0);
 }
@@ -179,6 +192,7 @@ static bool listen_http(struct serving *serving, struct err *err)
         return false;
     http_server_set_tls(server->http, server->tls);
     server->port = serving->given->port;
+    workers_tell_port(server);
     server_fit_body_limit(server, plugins_generation(server->plugins));
     return true;
 }

@@ -12,6 +12,7 @@
 #include "app/metrics_page.h"
 #include "app/otlp.h"
 #include "app/pipeline.h"
+#include "app/workers.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "bind/bind.h"
@@ -34,6 +35,7 @@
 #include "vm/task.h"
 #include "vm/vm.h"
 #include "vm/watchdog.h"
+#include "worker/pool.h"
 
 /* --- the environment that plugins see --- */
 
@@ -177,8 +179,13 @@ static void cut(void *app, struct instance *instance)
 
 static void on_drain(void *app, struct instance *instance)
 {
-    (void)app;
     bind_sockets_drain(instance->vm);
+    workers_retire(app, instance);
+}
+
+static void on_gone(void *app, struct instance *instance)
+{
+    workers_forget(app, instance);
 }
 
 /* --- onServerStart --- */
@@ -225,6 +232,7 @@ void server_tell_started(struct server *server, struct instance *instance)
 
 static void on_live(void *app, struct instance *instance)
 {
+    workers_adopt(app, instance);
     server_tell_started(app, instance);
 }
 
@@ -315,6 +323,7 @@ bool server_init(struct server *server,
         .on_notice = on_notice,
         .cut = cut,
         .on_drain = on_drain,
+        .on_gone = on_gone,
         .on_swap = on_swap,
         .on_live = on_live,
         .authorize = auth_authorize,
@@ -356,7 +365,10 @@ bool server_init(struct server *server,
     options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;
     apps_init(server, &options);
+    options.pool = server->pool = workers_new(server, err);
     server->plugins = plugins_new(&options);
+    if (!server->pool)
+        return false;
     return open_control(server, err);
 }
 
@@ -368,6 +380,7 @@ void server_fini(struct server *server)
         plugins_free(server->plugins);
     }
     apps_fini(server);
+    pool_free(server->pool);
     shared_free(server->shared);
     cron_book_free(server->cron);
     metrics_free(server->metrics);

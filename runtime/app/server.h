@@ -46,6 +46,7 @@ struct server {
     struct cron_book *cron;
     struct topics *topics;   /* of sockets */
     struct gzip_cache *gzip; /* of static files */
+    struct pool *pool;       /* of worker processes */
     struct http_server *http;
     struct tls *tls;          /* or NULL: plain HTTP */
     struct instance *control; /* the control plane's VM */

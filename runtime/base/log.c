@@ -15,6 +15,8 @@ enum { STALL_MS = 200 };
 static enum log_level threshold = LOG_INFO;
 static enum log_format format = LOG_PRETTY;
 static bool colored;
+static void (*redirected)(void *arg, const struct log_line *line);
+static void *redirected_arg;
 
 /* Kept from line to line, so that the usual line allocates nothing. */
 static struct buf line_buf, scratch;
@@ -258,8 +260,18 @@ void log_write(const struct log_line *line)
         log_write_always(line);
 }
 
+void log_redirect(void (*sink)(void *arg, const struct log_line *line), void *arg)
+{
+    redirected = sink;
+    redirected_arg = arg;
+}
+
 void log_write_always(const struct log_line *line)
 {
+    if (redirected) {
+        redirected(redirected_arg, line);
+        return;
+    }
     buf_reset(&line_buf);
     if (format == LOG_JSON)
         make_json(&line_buf, line);

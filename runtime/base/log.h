@@ -27,6 +27,9 @@ bool log_enabled(enum log_level level);
 void log_write(const struct log_line *line);
 void log_write_always(const struct log_line *line); /* whatever the level: for the audit */
 
+/* Lines go to `sink` in place of standard error; NULL: back again. */
+void log_redirect(void (*sink)(void *arg, const struct log_line *line), void *arg);
+
 /* Runtime messages without a plugin or a request. */
 void log_printf(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

@@ -85,11 +85,15 @@ static int schedule(lua_State *L)
         .overlap = lua_toboolean(L, 5),
         .jitter = luaL_checknumber(L, 6),
     };
+    const struct instance *instance = vm_host(vm_of(L));
     struct handle *handle;
     struct cron_job *job;
     struct err err;
     char place[64];
 
+    if (instance && plugins_options(instance->plugins)->worker)
+        return luaL_error(L, "schedules need a persistent plugin (plugin.lua): a worker process "
+                             "ends when it has nothing to do");
     luaL_checktype(L, 2, LUA_TFUNCTION);
     if (!vm_loop(options.vm))
         return luaL_error(L, "there are no schedules here: nothing turns an event loop");

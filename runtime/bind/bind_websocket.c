@@ -396,6 +396,11 @@ static int new_socket(lua_State *L)
 {
     const lua_Number most = luaL_checknumber(L, 2), ping = luaL_checknumber(L, 3);
     struct socket_value *value;
+    const struct instance *instance = vm_host(vm_of(L));
+
+    if (instance && plugins_options(instance->plugins)->worker)
+        return luaL_error(L, "WebSockets need a persistent plugin (plugin.lua): a worker answers "
+                             "requests");
 
     luaL_checktype(L, 1, LUA_TFUNCTION);
     luaL_argcheck(L, most >= 1 && most < 1e12, 2, "bytes expected");

@@ -219,6 +219,23 @@ struct manifest *manifest_read_app(const struct app_place *place,
     return &read_manifest(place->dir, place, settings, problems)->manifest;
 }
 
+static const char *copy_text(struct arena *arena, const char *text)
+{
+    return text ? arena_copy(arena, str_of(text)) : NULL;
+}
+
+struct manifest *
+manifest_told(const char *name, const char *version, const char *base, const char *dir)
+{
+    struct shared *shared = new_manifest(dir, dir);
+    struct manifest *manifest = &shared->manifest;
+
+    manifest->name = copy_text(&shared->arena, name);
+    manifest->version = copy_text(&shared->arena, version);
+    manifest->base = copy_text(&shared->arena, base);
+    return manifest;
+}
+
 struct manifest *manifest_ref(struct manifest *manifest)
 {
     ((struct shared *)manifest)->refs++;

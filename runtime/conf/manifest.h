@@ -89,6 +89,9 @@ struct app_place {
 struct manifest *manifest_read_app(const struct app_place *place,
                                    const struct settings *settings,
                                    struct problems *problems);
+/* One that was not read: for a worker process, which is told what it says. */
+struct manifest *
+manifest_told(const char *name, const char *version, const char *base, const char *dir);
 struct manifest *manifest_ref(struct manifest *manifest);
 void manifest_unref(struct manifest *manifest);
 

@@ -91,6 +91,9 @@ void instance_unref(struct instance *instance)
 {
     if (!instance || --instance->refs > 0)
         return;
+    if (plugins_options(instance->plugins)->on_gone)
+        plugins_options(instance->plugins)
+            ->on_gone(plugins_options(instance->plugins)->app, instance);
     instance_close(instance);
     for (size_t i = 0; i < instance->server_path_count; i++)
         free(instance->server_paths[i]);

@@ -17,6 +17,7 @@
 #include "conf/digest.h"
 #include "ev/loop.h"
 
+struct app;
 struct config;
 struct manifest;
 struct plugin;
@@ -67,6 +68,7 @@ struct instance {
     unsigned calls;       /* service calls running in it */
     uint64_t build_ms;
     struct service *service;
+    struct app *app;    /* its serverless side, worker/app.h, or NULL; the app layer's */
     void *links;        /* bind/service.h: what this VM has given out */
     struct post budget; /* plugin/budget.h: looks whether the VM is still full */
 

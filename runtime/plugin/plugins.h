@@ -139,6 +139,9 @@ struct plugins_options {
     const struct reload_apps *apps; /* what reloads take along; may be NULL */
     struct registry *registry;      /* the worker apps, for bindings; may be NULL */
     struct pool *pool;              /* their processes, likewise */
+    bool worker;                    /* of a worker process: no sockets, no schedules */
+    /* `instance` is about to be freed. May be NULL. */
+    void (*on_gone)(void *app, struct instance *instance);
     /* Before each reload reads anything: e.g. to read RUNTIME_ENV_FILE again. */
     void (*before_reload)(void *app);
 };

@@ -247,6 +247,11 @@ void task_start(struct task *task, int nargs, task_done *done, void *arg)
     run(task, nargs);
 }
 
+void task_forget(struct task *task)
+{
+    task->done = NULL;
+}
+
 int task_wait(lua_State *L, void (*undo)(void *arg), void *arg)
 {
     struct task *task = task_current(L);

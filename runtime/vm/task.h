@@ -40,6 +40,9 @@ const char *task_phase(const struct task *task); /* or NULL */
 /* Runs the function below the top `nargs` values. `done` may be called before this returns. */
 void task_start(struct task *task, int nargs, task_done *done, void *arg);
 
+/* `done` will not be called: who waited for the task is about to go. */
+void task_forget(struct task *task);
+
 /* Gives back a task that was never started. */
 void task_discard(struct task *task);
 

@@ -230,6 +230,20 @@ static void count_collections(lua_State *L)
     leave_sentinel(L);
 }
 
+static void look_up(void *data, lua_State *L, int samples, int state)
+{
+    (void)data, (void)L, (void)samples, (void)state;
+}
+
+/* With the profiler's line mode every trace checks, each few milliseconds of work, whether it is
+ * to be left: that is when the watchdog's hook gets its turn.
+ */
+static void watch_compiled(lua_State *L)
+{
+    luaJIT_profile_start(L, "li20", look_up, NULL);
+    patterns_open(L);
+}
+
 static int open_state(lua_State *L, void *arg)
 {
     struct vm *vm = arg;
@@ -238,6 +252,8 @@ static int open_state(lua_State *L, void *arg)
     count_collections(L);
     if (!vm->options.jit)
         interpret(L);
+    else if (vm->options.alone)
+        watch_compiled(L);
     if (vm->options.open) {
         lua_pushcfunction(L, vm->options.open);
         lua_call(L, 0, 0);

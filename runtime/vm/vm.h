@@ -37,6 +37,7 @@ struct vm_options {
     const char *root; /* folder that `require` looks in first, copied; NULL: none */
     size_t memory_limit;
     bool jit;
+    bool alone; /* the only VM of its process: with `jit`, the watchdog reaches compiled loops */
     bool strict_globals;       /* assigning a global raises; else it warns once */
     struct loop *loop;         /* NULL: nothing in this VM can wait */
     struct watchdog *watchdog; /* ends what computes too long; NULL: nothing does */

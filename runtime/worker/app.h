@@ -16,6 +16,7 @@ struct app {
     char *dir;     /* as found from the working directory */
     char *base;    /* a plugin's base; NULL for an app of RUNTIME_WORKER_DIRS */
     bool builtin;
+    bool retired;              /* by pool_retire() */
     struct manifest *manifest; /* counted by the app */
     char digest[DIGEST_TEXT];
 };

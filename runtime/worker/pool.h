@@ -88,5 +88,8 @@ bool pool_worker_at(const struct pool *pool, size_t i, struct pool_worker *worke
 size_t pool_live(const struct pool *pool, const struct app *app);
 uint64_t pool_requests(const struct pool *pool, const struct app *app);
 
+/* Event streams of workers end, which would go on for ever; at the start of a shutdown. */
+void pool_end_events(struct pool *pool);
+
 /* Everything ends: requests are answered within `timeout_ms`, onTerminate runs; then `done`. */
 void pool_shutdown(struct pool *pool, uint64_t timeout_ms, void (*done)(void *arg), void *arg);

@@ -1,0 +1,581 @@
+/* One request in a process: sent in frames, its answer put on the exchange.
+ *
+ * A call ends with one last frame of its stream, whatever happened to its client meanwhile: until
+ * then it counts as being in the process.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "worker/pool_impl.h"
+
+enum { PENDING_MAX = FRAME_WINDOW + FRAME_INLINE_MAX };
+
+static struct pool_call **bucket(struct process *process, uint32_t stream)
+{
+    return &process->calls[stream % STREAM_BUCKETS];
+}
+
+struct pool_call *call_of(struct process *process, uint32_t stream)
+{
+    struct pool_call *call = *bucket(process, stream);
+
+    while (call && call->stream != stream)
+        call = call->next;
+    return call;
+}
+
+static void enter(struct pool_call *call, struct process *process)
+{
+    struct pool_call **first;
+
+    call->process = process;
+    call->stream = ++process->last_stream;
+    first = bucket(process, call->stream);
+    call->prev = NULL;
+    call->next = *first;
+    if (call->next)
+        call->next->prev = call;
+    *first = call;
+}
+
+void call_leave(struct pool_call *call)
+{
+    struct process *process = call->process;
+
+    if (!process)
+        return;
+    if (call->prev)
+        call->prev->next = call->next;
+    else
+        *bucket(process, call->stream) = call->next;
+    if (call->next)
+        call->next->prev = call->prev;
+    call->prev = call->next = NULL;
+    call->process = NULL;
+    process_released(process);
+}
+
+void call_free(struct pool_call *call)
+{
+    struct pool *pool = call->pool;
+
+    if (call->queued)
+        turns_remove(call);
+    call_leave(call);
+    timer_stop(&call->timer);
+    loop_unpost(pool->options.loop, &call->refuse);
+    buf_fini(&call->pending);
+    call->group->calls--;
+    group_release(call->group);
+    free(call);
+    pool->calls--;
+}
+
+/* --- the request --- */
+
+static void put_headers(struct buf *out, const struct exchange *x)
+{
+    const size_t count = exchange_header_count(x);
+
+    frame_put_u32(out, (uint32_t)count);
+    for (size_t i = 0; i < count; i++) {
+        const struct header h = exchange_header_at(x, i);
+        frame_put_str(out, h.name);
+        frame_put_str(out, h.value);
+    }
+}
+
+static void send_body(struct pool_call *call)
+{
+    while (call->body.len && call->window) {
+        size_t n = call->body.len < call->window ? call->body.len : call->window;
+
+        n = n < FRAME_PIECE_MAX ? n : FRAME_PIECE_MAX;
+        frame_add_bytes(channel_out(&call->process->channel), FRAME_BODY, call->stream,
+                        (struct str){call->body.at, n});
+        call->body.at += n;
+        call->body.len -= n;
+        call->window -= n;
+    }
+}
+
+static void time_out(struct timer *timer)
+{
+    struct pool_call *call =
+        (struct pool_call *)((char *)timer - offsetof(struct pool_call, timer));
+    struct process *process = call->process;
+
+    if (!process) {
+        call->pool->stats.rejected++;
+        call_refuse(call, 503, "WORKER_QUEUE_FULL", "The app's workers are all busy");
+        return;
+    }
+    call->pool->stats.timeouts++;
+    if (call->x)
+        call_refuse(call, 504, "WORKER_TIMEOUT", "The app did not answer in time");
+    process_doom(process);
+}
+
+void call_send(struct pool_call *call, struct process *process)
+{
+    const struct exchange *x = call->x;
+    struct buf *out = channel_out(&process->channel);
+    struct str body = exchange_body(x);
+    size_t at;
+
+    enter(call, process);
+    at = frame_begin(out, FRAME_REQUEST, call->stream);
+    frame_put_str(out, exchange_method(x));
+    frame_put_str(out, exchange_path(x));
+    frame_put_str(out, exchange_query(x));
+    frame_put_str(out, exchange_id(x));
+    frame_put_str(out, exchange_ip(x));
+    frame_put_str(out, exchange_scheme(x));
+    frame_put_str(out, exchange_authority(x));
+    frame_put_u32(out, (uint32_t)call->strip);
+    frame_put_u64(out, body.len);
+    put_headers(out, x);
+    call->body = body;
+    if (body.len <= FRAME_PIECE_MAX) {
+        buf_add_str(out, body);
+        call->body.len = 0;
+    }
+    process_used(process);
+    timer_start(call->pool->options.loop, &call->timer, call->group->app->manifest->timeout);
+    if (!frame_end(out, at)) {
+        process->last_stream--;
+        call_leave(call);
+        call_refuse_later(call, 431, "HEADERS_TOO_LARGE", "The request's headers are too large");
+        return;
+    }
+    call->window = FRAME_WINDOW;
+    send_body(call);
+}
+
+static void take_credit(struct pool_call *call, struct str payload)
+{
+    struct frame_reader r = frame_reader(payload);
+    const size_t more = frame_get_u32(&r);
+
+    if (call->window + more <= FRAME_WINDOW)
+        call->window += more;
+    if (call->x)
+        send_body(call);
+}
+
+/* --- ends --- */
+
+/* Nobody waits any more; the process is told, and the call goes on as a ghost until it says that
+ * it is through.
+ */
+static void abandon(struct pool_call *call)
+{
+    call->x = NULL;
+    call->body.len = 0;
+    buf_fini(&call->pending);
+    if (!call->process) {
+        call_free(call);
+        return;
+    }
+    frame_add(channel_out(&call->process->channel), FRAME_CANCEL, call->stream);
+    timer_start(call->pool->options.loop, &call->timer, call->group->app->manifest->timeout);
+}
+
+void pool_call_cancel(struct pool_call *call)
+{
+    abandon(call);
+}
+
+static void answer(struct pool_call *call, bool answered)
+{
+    void (*done)(bool, void *) = call->done;
+    void *arg = call->arg;
+
+    call->x = NULL;
+    timer_stop(&call->timer);
+    if (!call->attached && !call->process)
+        call_free(call);
+    done(answered, arg);
+}
+
+void call_refuse(struct pool_call *call, unsigned status, const char *code, const char *message)
+{
+    struct exchange *x = call->x;
+    void (*done)(bool, void *) = call->done;
+    void *arg = call->arg;
+
+    exchange_respond_error(x, status, code, message, NULL);
+    if (status == 503)
+        exchange_res_add_header(x, STR("retry-after"), STR("1"));
+    abandon(call);
+    done(true, arg);
+}
+
+/* The app cannot start: its error is the answer, for who may see it. */
+static void refuse_failed(struct pool_call *call)
+{
+    const struct err *failure = call->group->failure;
+    const bool crashed = failure && strcmp(failure->code, "WORKER_CRASHED") == 0;
+    const bool shown = failure && call->pool->options.settings->env == ENV_DEVELOPMENT;
+    struct exchange *x = call->x;
+    void (*done)(bool, void *) = call->done;
+    void *arg = call->arg;
+    struct err err = {.code = ""};
+
+    if (shown)
+        err = *failure;
+    log_mask(err.message);
+    log_mask(err.traceback);
+    exchange_respond_error(x, crashed ? 502 : 500,
+                           crashed ? "WORKER_CRASHED" : "WORKER_LOAD_FAILED",
+                           shown ? err.message : "The app could not be started",
+                           shown && *err.traceback ? err.traceback : NULL);
+    abandon(call);
+    done(true, arg);
+}
+
+static void refuse_now(struct post *post)
+{
+    struct pool_call *call =
+        (struct pool_call *)((char *)post - offsetof(struct pool_call, refuse));
+
+    if (call->code)
+        call_refuse(call, call->status, call->code, call->message);
+    else
+        refuse_failed(call);
+}
+
+void call_init(struct pool_call *call)
+{
+    call->pool->calls++;
+    call->timer.fire = time_out;
+    call->refuse.run = refuse_now;
+}
+
+void call_refuse_later(struct pool_call *call,
+                       unsigned status,
+                       const char *code,
+                       const char *message)
+{
+    call->status = status;
+    call->code = code;
+    call->message = message;
+    timer_stop(&call->timer);
+    loop_post(call->pool->options.loop, &call->refuse);
+}
+
+/* --- a response that streams --- */
+
+static void give_credit(struct pool_call *call, size_t bytes)
+{
+    if (call->process && bytes)
+        frame_add_u32(channel_out(&call->process->channel), FRAME_CREDIT, call->stream,
+                      (uint32_t)bytes);
+}
+
+static void pump(struct pool_call *call);
+
+static void taken(void *arg)
+{
+    struct pool_call *call = arg;
+    const size_t bytes = call->busy;
+
+    call->busy = 0;
+    give_credit(call, bytes);
+    pump(call);
+}
+
+static void end_stream(struct pool_call *call)
+{
+    struct exchange *to = call->to;
+
+    call->attached = false;
+    call->to = NULL;
+    if (call->aborted)
+        exchange_stream_abort(to);
+    else
+        exchange_stream_end(to);
+    if (call->process)
+        abandon(call);
+    else
+        call_free(call);
+}
+
+static void pump(struct pool_call *call)
+{
+    while (call->to && !call->busy && call->pending.len && !call->aborted) {
+        struct buf bytes = call->pending;
+
+        call->pending = (struct buf){0};
+        call->busy = bytes.len;
+        if (exchange_stream_write(call->to, buf_str(&bytes), taken, call)) {
+            give_credit(call, call->busy);
+            call->busy = 0;
+        }
+        buf_fini(&bytes);
+    }
+    if (call->to && (call->aborted || (call->ended && !call->busy && !call->pending.len)))
+        end_stream(call);
+}
+
+static void start(struct exchange_source *source, struct exchange *x)
+{
+    struct pool_call *call =
+        (struct pool_call *)((char *)source - offsetof(struct pool_call, source));
+
+    call->to = x;
+    pump(call);
+}
+
+static void drop(struct exchange_source *source)
+{
+    struct pool_call *call =
+        (struct pool_call *)((char *)source - offsetof(struct pool_call, source));
+
+    call->attached = false;
+    call->to = NULL;
+    abandon(call);
+}
+
+/* --- the answer --- */
+
+static void bad_frame(struct process *process)
+{
+    process->broken = true;
+    process_kill(process, "crash");
+}
+
+static bool add_headers(struct exchange *x, struct frame_response *response)
+{
+    size_t bytes = 0;
+
+    if (response->header_count > FRAME_HEADERS_MAX)
+        return false;
+    for (uint32_t i = 0; i < response->header_count; i++) {
+        const struct str name = frame_get_str(&response->headers);
+        const struct str value = frame_get_str(&response->headers);
+        bytes += name.len + value.len;
+        if (bytes > FRAME_HEADER_BYTES || !name.len || !header_valid(name, value))
+            return false;
+        exchange_res_add_header(x, name, value);
+    }
+    return true;
+}
+
+static void never_start(struct exchange_source *source, struct exchange *x)
+{
+    (void)source;
+    exchange_stream_abort(x);
+}
+
+static void nothing_to_drop(struct exchange_source *source)
+{
+    (void)source;
+}
+
+/* To HEAD the length is told, and no body follows. */
+static void set_length(struct exchange *x, uint64_t length)
+{
+    struct exchange_source *source = exchange_alloc(x, sizeof(*source));
+
+    *source = (struct exchange_source){
+        .length = (size_t)length, .start = never_start, .drop = nothing_to_drop};
+    exchange_res_set_source(x, source);
+}
+
+static bool has_no_body(const struct exchange *x, unsigned status)
+{
+    return status == 204 || status == 304 || str_equal(exchange_method(x), STR("HEAD"));
+}
+
+static void attach(struct pool_call *call, const struct frame_response *response)
+{
+    call->source = (struct exchange_source){
+        .length = response->length == UINT64_MAX ? SIZE_MAX : (size_t)response->length,
+        .start = start,
+        .drop = drop,
+    };
+    call->attached = true;
+    exchange_res_set_source(call->x, &call->source);
+}
+
+static bool is_acceptable(const struct frame_response *response)
+{
+    return response->status >= 200 && response->status <= 599 &&
+           (response->complete || response->body.len == 0) &&
+           (response->body.len <= FRAME_INLINE_MAX);
+}
+
+/* The head is there; false when it may not be sent. */
+static bool put_response(struct pool_call *call, struct frame_response *response)
+{
+    struct exchange *x = call->x;
+
+    if (!is_acceptable(response))
+        return false;
+    exchange_respond(x, response->status);
+    if (!add_headers(x, response))
+        return false;
+    if (!response->complete)
+        attach(call, response);
+    else if (!has_no_body(x, response->status))
+        exchange_res_set_body(x, response->body);
+    else if (response->length)
+        set_length(x, response->length);
+    return true;
+}
+
+static void take_response(struct process *process, struct pool_call *call, struct str payload)
+{
+    struct frame_response response;
+
+    if (call->headed || !frame_read_response(payload, &response)) {
+        bad_frame(process);
+        return;
+    }
+    call->headed = true;
+    if (process->slot && !response.complete) {
+        process->slot = false; /* it streams: others may compute */
+        process->pool->slots--;
+        turns_soon(process->pool);
+    }
+    process->served++;
+    call->group->tally->requests++;
+    if (call->x && !put_response(call, &response)) {
+        call_refuse(call, 502, "WORKER_BAD_RESPONSE",
+                    "The app's response has a bad head, or more headers than are allowed");
+    }
+    if (response.complete)
+        call_leave(call);
+    if (call->x)
+        answer(call, true);
+    else if (!call->process)
+        call_free(call);
+}
+
+static void take_piece(struct process *process, struct pool_call *call, struct str bytes)
+{
+    if (!call->headed || call->ended) {
+        bad_frame(process);
+        return;
+    }
+    if (!call->attached)
+        return; /* nobody reads any more */
+    call->received += bytes.len;
+    if (call->pending.len + call->busy + bytes.len > PENDING_MAX) {
+        bad_frame(process);
+        return;
+    }
+    if (call->source.length != SIZE_MAX && call->received > call->source.length)
+        call->aborted = true;
+    buf_add_str(&call->pending, bytes);
+    pump(call);
+}
+
+/* The process is through with it: what it has sent goes on to the client. */
+static void take_end(struct pool_call *call, bool aborted)
+{
+    call_leave(call);
+    if (call->x) {
+        call_refuse(call, 502, "WORKER_BAD_RESPONSE", "The app ended without an answer");
+        return;
+    }
+    if (!call->attached) {
+        call_free(call);
+        return;
+    }
+    call->ended = true;
+    if (aborted || (call->source.length != SIZE_MAX && call->received != call->source.length))
+        call->aborted = true;
+    pump(call);
+}
+
+static void take_not_mine(struct process *process, struct pool_call *call)
+{
+    process->served++;
+    call->group->tally->requests++;
+    call_leave(call);
+    if (call->x)
+        answer(call, false);
+    else
+        call_free(call);
+}
+
+static void take_fault(struct process *process, struct pool_call *call, struct str payload)
+{
+    struct frame_reader r = frame_reader(payload);
+    struct str id;
+    struct err err;
+
+    (void)call;
+    id = frame_get_str(&r);
+    if (frame_get_err(&r, &err))
+        pool_tell_fault(process->group, &err, id.at);
+    else
+        bad_frame(process);
+}
+
+void call_frame(struct process *process, const struct frame *frame)
+{
+    struct pool_call *call = call_of(process, frame->stream);
+
+    if (frame->type == FRAME_FAULT) {
+        take_fault(process, call, frame->payload);
+        return;
+    }
+    if (!call)
+        return; /* of one that was given to another process */
+    switch (frame->type) {
+    case FRAME_RESPONSE:
+        take_response(process, call, frame->payload);
+        break;
+    case FRAME_PIECE:
+        take_piece(process, call, frame->payload);
+        break;
+    case FRAME_END:
+    case FRAME_ABORT:
+        take_end(call, frame->type == FRAME_ABORT);
+        break;
+    case FRAME_NOT_MINE:
+        take_not_mine(process, call);
+        break;
+    case FRAME_CREDIT:
+        take_credit(call, frame->payload);
+        break;
+    default:
+        bad_frame(process);
+    }
+}
+
+/* --- without its process --- */
+
+static bool is_idempotent(struct str method)
+{
+    static const char *const methods[] = {"GET", "HEAD", "OPTIONS", "PUT", "DELETE"};
+
+    for (size_t i = 0; i < sizeof(methods) / sizeof(methods[0]); i++) {
+        if (str_equal(method, str_of(methods[i])))
+            return true;
+    }
+    return false;
+}
+
+void call_lost(struct pool_call *call, bool claimed, bool running)
+{
+    const bool again = !claimed || (!running && !call->repeated && call->x &&
+                                    is_idempotent(exchange_method(call->x)));
+
+    call_leave(call);
+    if (call->attached) {
+        call->ended = call->aborted = true;
+        pump(call);
+    } else if (!call->x) {
+        call_free(call);
+    } else if (again) {
+        call->repeated = call->repeated || claimed;
+        turns_add(call, true);
+    } else {
+        call_refuse(call, 502, "WORKER_CRASHED", "The app's worker ended before it answered");
+    }
+}

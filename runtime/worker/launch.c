@@ -1,0 +1,271 @@
+/* How a worker process is started: this program again, with a link and a shared page, an
+ * environment of its own and a temporary folder.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "conf/value.h"
+#include "data/files.h"
+#include "worker/pool_impl.h"
+
+enum { ENV_MAX = 256, LINK_BYTES = 512 * 1024 };
+
+/* --- the environment --- */
+
+struct environ_list {
+    char *items[ENV_MAX + 1];
+    size_t count;
+};
+
+static void set(struct environ_list *list, const char *name, const char *value)
+{
+    const size_t len = strlen(name);
+
+    for (size_t i = 0; i < list->count; i++) {
+        if (strncmp(list->items[i], name, len) == 0 && list->items[i][len] == '=')
+            return; /* the first one stays */
+    }
+    if (list->count < ENV_MAX && value)
+        list->items[list->count++] = mem_printf("%s=%s", name, value);
+}
+
+static void set_scalar(struct environ_list *list, const char *name, const struct value *value)
+{
+    char text[32];
+
+    if (value->type == VALUE_STRING)
+        set(list, name, value->string.at);
+    else if (value->type == VALUE_BOOL)
+        set(list, name, value->boolean ? "true" : "false");
+    if (value->type != VALUE_NUMBER)
+        return;
+    snprintf(text, sizeof(text), "%.17g", value->number);
+    set(list, name, text);
+}
+
+static void set_manifest_env(struct environ_list *list, const struct manifest *manifest)
+{
+    const struct value *env = manifest->env;
+
+    for (size_t i = 0; env && i < env->map.len; i++)
+        set_scalar(list, env->map.entries[i].key.at, env->map.entries[i].value);
+}
+
+/* What the program itself looks at while it is developed and tested. */
+static void set_own(struct environ_list *list)
+{
+    static const char *const names[] = {"BUNTIME_LUA_DIR", "BUNTIME_GC_STRESS", "ASAN_OPTIONS",
+                                        "UBSAN_OPTIONS", "LSAN_OPTIONS"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        set(list, names[i], getenv(names[i]));
+}
+
+static void make_environ(struct environ_list *list, const struct process *process)
+{
+    const struct manifest *manifest = process->group->app->manifest;
+
+    list->count = 0;
+    set(list, "APP_DIR", process->group->app->dir);
+    set(list, "ENTRYPOINT", manifest->entrypoint);
+    set(list, "WORKER_ID", process->id);
+    set(list, "RUNTIME_API_URL", process->pool->api_url);
+    set(list, "TMPDIR", process->tmp);
+    set_manifest_env(list, manifest);
+    set_own(list);
+    list->items[list->count] = NULL;
+}
+
+static void free_environ(struct environ_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(list->items[i]);
+}
+
+/* --- the temporary folder --- */
+
+static bool make_base(struct pool *pool, struct err *err)
+{
+    const char *tmp = getenv("TMPDIR");
+    char path[512];
+
+    if (pool->tmp)
+        return true;
+    snprintf(path, sizeof(path), "%s/buntime-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+    if (!mkdtemp(path))
+        return err_set(err, "NO_TMP", "cannot make a temporary folder in %s: %s",
+                       tmp && *tmp ? tmp : "/tmp", strerror(errno));
+    pool->tmp = realpath(path, NULL);
+    return true;
+}
+
+static bool make_tmp(struct process *process, struct err *err)
+{
+    if (!make_base(process->pool, err))
+        return false;
+    process->tmp = mem_printf("%s/%s", process->pool->tmp, process->id);
+    if (mkdir(process->tmp, 0700) == 0)
+        return true;
+    err_set(err, "NO_TMP", "cannot make %s: %s", process->tmp, strerror(errno));
+    free(process->tmp);
+    process->tmp = NULL;
+    return false;
+}
+
+struct removal {
+    struct job job;
+    char *path;
+};
+
+static void remove_path(const char *path)
+{
+    char *name = strrchr(path, '/');
+    int fd;
+
+    *name = '\0';
+    if (files_root(path, false, &fd) == 0) {
+        files_remove(fd, name + 1, true);
+        close(fd);
+    }
+}
+
+static void remove_in_background(struct job *job)
+{
+    remove_path(((struct removal *)job)->path);
+}
+
+static void removed(struct job *job)
+{
+    free(((struct removal *)job)->path);
+    free(job);
+}
+
+void launch_remove_tmp(struct pool *pool, char *tmp)
+{
+    struct removal *removal;
+
+    if (!tmp)
+        return;
+    if (rmdir(tmp) == 0 || pool->freeing) {
+        remove_path(tmp);
+        free(tmp);
+        return;
+    }
+    removal = mem_alloc(sizeof(*removal));
+    removal->job = (struct job){.work = remove_in_background, .done = removed};
+    removal->path = tmp;
+    loop_submit(pool->options.loop, &removal->job);
+}
+
+/* --- starting --- */
+
+static bool make_page(struct process *process, int *fd, struct err *err)
+{
+    void *page = MAP_FAILED;
+
+    *fd = memfd_create("buntime-worker", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*fd >= 0 && ftruncate(*fd, sizeof(struct worker_page)) == 0 &&
+        fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
+        page = mmap(NULL, sizeof(struct worker_page), PROT_READ | PROT_WRITE, MAP_SHARED, *fd, 0);
+    if (page == MAP_FAILED)
+        return err_set(err, "NO_MEMORY", "cannot share memory with a worker: %s", strerror(errno));
+    process->page = page;
+    return true;
+}
+
+static bool make_link(int pair[2], struct err *err)
+{
+    const int bytes = LINK_BYTES;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return err_set(err, "NO_LINK", "cannot make a socket pair: %s", strerror(errno));
+    for (int i = 0; i < 2; i++) {
+        setsockopt(pair[i], SOL_SOCKET, SO_SNDBUF, &bytes, sizeof(bytes));
+        fcntl(pair[i], F_SETFL, O_NONBLOCK);
+    }
+    return true;
+}
+
+static bool spawn(struct process *process, const int *fds, struct err *err)
+{
+    struct environ_list env;
+    char *argv[] = {"buntime", "worker", process->group->app->name, process->id, NULL};
+    const struct child_options options = {
+        .path = "/proc/self/exe",
+        .argv = argv,
+        .env = env.items,
+        .fds = fds,
+        .fd_count = 2,
+    };
+    bool ok;
+
+    make_environ(&env, process);
+    ok = child_start(process->pool->children, &process->child, &options, err);
+    free_environ(&env);
+    return ok;
+}
+
+static uint64_t watchdog_of(const struct process *process)
+{
+    const uint64_t limit = process->pool->options.settings->watchdog;
+    const uint64_t timeout = process->group->app->manifest->timeout;
+
+    return limit && timeout < limit ? timeout : limit;
+}
+
+static void say_hello(struct process *process)
+{
+    const struct settings *settings = process->pool->options.settings;
+    const struct app *app = process->group->app;
+    const struct manifest *manifest = app->manifest;
+    const struct frame_hello hello = {
+        .name = str_of(app->name),
+        .version = str_of(app->version),
+        .base = str_of(app->base),
+        .dir = str_of(app->dir),
+        .entrypoint = str_of(manifest->entrypoint),
+        .worker = str_of(process->id),
+        .tmp = str_of(process->tmp),
+        .memory = manifest->memory ? manifest->memory : settings->vm_memory,
+        .watchdog_ms = watchdog_of(process),
+        .log_level = (uint32_t)settings->log_level,
+        .flags = (manifest->ttl == 0 ? FRAME_FRESH : 0u) |
+                 (settings->env == ENV_DEVELOPMENT ? FRAME_DEVELOPMENT : 0u),
+    };
+
+    frame_add_hello(channel_out(&process->channel), &hello, manifest->permissions.read,
+                    manifest->permissions.write, manifest->permissions.net);
+}
+
+bool launch(struct process *process, struct err *err)
+{
+    int fds[2] = {-1, -1}, pair[2] = {-1, -1};
+    bool ok = make_tmp(process, err) && make_link(pair, err) && make_page(process, &fds[1], err);
+
+    fds[0] = pair[1];
+    ok = ok && spawn(process, fds, err);
+    for (int i = 0; i < 2; i++) {
+        if (fds[i] >= 0)
+            close(fds[i]);
+    }
+    if (ok) {
+        channel_open(&process->channel, process->pool->options.loop, pair[0]);
+        say_hello(process);
+        channel_flush(&process->channel); /* before anything else is done */
+        return true;
+    }
+    if (pair[0] >= 0)
+        close(pair[0]);
+    if (process->page)
+        munmap(process->page, sizeof(*process->page));
+    launch_remove_tmp(process->pool, process->tmp);
+    return false;
+}
