@@ -348,10 +348,32 @@ static void check_still(struct supervisor *s)
         end_still_child(s);
 }
 
+/* On its way out, which on a busy machine can take a while: the kernel's PF_EXITING, or reaped
+ * soon. */
+static bool is_ending(pid_t pid)
+{
+    enum { EXITING = 4 };
+    char path[32], text[512] = "", state = 0;
+    unsigned flags = 0;
+    const char *rest;
+    FILE *file;
+
+    snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+    file = fopen(path, "re");
+    if (!file)
+        return false;
+    rest = fgets(text, sizeof(text), file) ? strrchr(text, ')') : NULL;
+    fclose(file);
+    return rest && sscanf(rest + 1, " %c %*d %*d %*d %*d %*d %u", &state, &flags) == 2 &&
+           (state == 'Z' || state == 'X' || (flags & EXITING));
+}
+
 /* Who closes every descriptor also closes this one; whose code that was cannot be known. */
 static void check_closed(struct supervisor *s)
 {
     if (!s->closed_ms || s->killed || now_ms() < s->closed_ms + CLOSED_GRACE_MS)
+        return;
+    if (is_ending(s->child))
         return;
     log_printf(LOG_ERROR, "ended the server process: its descriptors were closed from inside");
     kill_child(s);
