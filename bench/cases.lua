@@ -15,13 +15,15 @@ local ECHO = { path = "/hello/api/echo", script = "bench/echo.lua" }
 
 local M = {
   order = {
-    "greeting", "echo", "hook", "service", "fetch", "sqlite", "postgres", "streams", "sockets",
+    "greeting", "echo", "hook", "service", "fetch", "sqlite", "postgres", "streams", "sockets", "pause",
     "start", "memory", "reload", "soak",
   },
 }
 
-for name, case in pairs(require("bench.waiting")) do
-  M[name] = case
+for _, more in ipairs({ require("bench.waiting"), require("bench.pause") }) do
+  for name, case in pairs(more) do
+    M[name] = case
+  end
 end
 
 --- Runs the contestants in turn, ROUNDS times.

@@ -1,16 +1,25 @@
-/* A crowd of connections to one server, for bench/waiting.lua.
+/* A crowd of connections to one server, for bench/waiting.lua and bench/pause.lua.
  *
- *   crowd events PORT COUNT                opens event streams and asks for a broadcast, waits
- * until every stream has it and prints the seconds that took crowd sockets PORT COUNT RATE SECONDS
- * opens WebSockets, sends so many messages a second in turn over all of them, and prints how many
- * were sent, how many came back and the milliseconds of the 99th percentile (after the first
- * second)
+ *   crowd events PORT COUNT
+ *     opens event streams, asks for a broadcast, waits until every stream has it, and prints the
+ *     seconds that took
+ *   crowd sockets PORT COUNT RATE SECONDS
+ *     opens WebSockets, sends so many messages a second in turn over all of them, and prints how
+ *     many were sent, how many came back, and the milliseconds of the 99th percentile after the
+ *     first second
+ *   crowd requests PORT COUNT RATE SECONDS PATH
+ *     the same with GET of a path; prints how many were answered
+ *   crowd probe PORT 1 PATH SECONDS PID
+ *     asks for a path every millisecond, and prints how often, the milliseconds of the 99th
+ *     percentile and of the worst, and the most that the main thread of the process computed
+ *     between a question and its answer
  *
  * With all open it says "open" and waits for SIGHUP before it goes on. One thread. Anything
  * unexpected ends it with status 1.
  */
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/tcp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -163,6 +172,64 @@ static size_t answer_size(const char *request)
     return (size_t)got;
 }
 
+static double percentile_99(void)
+{
+    unsigned long total = 0, seen = 0;
+    int i = 0;
+
+    for (int k = 0; k < LATENCIES; k++)
+        total += latencies[k];
+
+    while (i < LATENCIES - 1 && (seen += latencies[i]) < total * 99 / 100)
+        i++;
+    return (i + 1) / 10.0;
+}
+
+/* Seconds that the thread of this file has computed. */
+static double computed(int schedstat)
+{
+    char text[64] = "";
+
+    if (pread(schedstat, text, sizeof(text) - 1, 0) <= 0)
+        die("schedstat");
+    return atof(text) / 1e9;
+}
+
+static void probe(const char *path, double seconds, const char *pid)
+{
+    char request[512], bytes[4096];
+    const struct timespec pause = {.tv_nsec = 1000000};
+    double worst = 0, most = 0, end;
+    unsigned long asked = 0;
+
+    snprintf(bytes, sizeof(bytes), "/proc/%s/schedstat", pid);
+    const int schedstat = open(bytes, O_RDONLY | O_CLOEXEC);
+    snprintf(request, sizeof(request), "GET %s HTTP/1.1\r\nHost: localhost\r\n\r\n", path);
+    const size_t size = answer_size(request);
+    const int fd = dial(request);
+    for (size_t got = 0; got < size;)
+        got += (size_t)read(fd, bytes, sizeof(bytes));
+    wait_until_told();
+    for (end = now() + seconds; now() < end; asked++) {
+        const double before = computed(schedstat), began = now();
+        if (write(fd, request, strlen(request)) < 0)
+            die("write");
+        for (size_t left = size; left > 0;) {
+            const ssize_t got = read(fd, bytes, left < sizeof(bytes) ? left : sizeof(bytes));
+            if (got <= 0)
+                die("read");
+            left -= (size_t)got;
+        }
+        const double took = now() - began, busy = computed(schedstat) - before;
+        const long tenths = (long)(took * 10000);
+        latencies[tenths < LATENCIES ? tenths : LATENCIES - 1]++;
+        worst = took > worst ? took : worst;
+        most = busy > most ? busy : most;
+        nanosleep(&pause, NULL);
+    }
+    printf("%lu %.1f %.1f %.1f\n", asked, percentile_99(), worst * 1000, most * 1000);
+}
+
 static void requests(double rate, double seconds, const char *path)
 {
     struct epoll_event ready[256];
@@ -238,19 +305,6 @@ static unsigned long drain(int ms)
     return echoes;
 }
 
-static double percentile_99(void)
-{
-    unsigned long total = 0, seen = 0;
-    int i = 0;
-
-    for (int k = 0; k < LATENCIES; k++)
-        total += latencies[k];
-
-    while (i < LATENCIES - 1 && (seen += latencies[i]) < total * 99 / 100)
-        i++;
-    return (i + 1) / 10.0;
-}
-
 static void sockets(double rate, double seconds)
 {
     unsigned long sent = 0, echoed = 0;
@@ -285,6 +339,8 @@ int main(int argc, char **argv)
     epoll = epoll_create1(EPOLL_CLOEXEC);
     if (strcmp(argv[1], "events") == 0)
         events();
+    else if (strcmp(argv[1], "probe") == 0 && argc == 7)
+        probe(argv[4], atof(argv[5]), argv[6]);
     else if (argc == 6)
         sockets(atof(argv[4]), atof(argv[5]));
     else if (argc == 7)

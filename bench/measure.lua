@@ -86,14 +86,14 @@ function M.fetching(client, url, seconds)
 end
 
 --- A crowd of connections (bench/crowd.c), pinned to core 1.
---- @param program string
+--- @param program string|string[]
 --- @param ... string|number its arguments
 --- @return fun(): string go lets it do its work, and gives what it printed
 function M.crowd(program, ...)
   local log = os.tmpname()
-  local args = { "taskset", "-c", "1", program, ... }
-  for i, value in ipairs(args) do
-    args[i] = tostring(value)
+  local args = { "taskset", "-c", "1", unpack(type(program) == "table" and program or { program }) }
+  for _, value in ipairs({ ... }) do
+    args[#args + 1] = tostring(value)
   end
   local crowd = process.spawn({ args = args, stdout = log, stderr = log })
   local open = process.eventually(function()

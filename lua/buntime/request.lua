@@ -3,6 +3,7 @@
 --- The object is made in C and read on demand; this adds the methods that need no C.
 
 local core = require("buntime.core.request")
+local timer = require("buntime.core.timer")
 local json = require("buntime.core.json")
 local errors = require("buntime.error")
 local later = require("buntime.later")
@@ -15,13 +16,25 @@ local Request = core.class
 --- The most fields of one form.
 local MAX_FIELDS = 10000
 
+--- From so many bytes on decoding takes long enough for others to have a turn before the handler goes on.
+local LARGE = 256 * 1024
+
+--- Where the task may not wait (in a function that table.sort calls) there is no turn.
+local function give_turn()
+  local may_wait, ok, problem = pcall(timer.sleep, 0)
+  if may_wait and not ok then
+    error(problem, 0) -- the client is gone
+  end
+end
+
 --- The body as it came.
 --- @return string
 function Request:text()
   return self.body
 end
 
---- The body as JSON. Raises an error that becomes 400 INVALID_JSON unless it is caught.
+--- The body as JSON. Raises an error that becomes 400 INVALID_JSON unless it is caught. Waits a turn of the
+--- loop when the body is large.
 --- @return any
 function Request:json()
   local body = self.body
@@ -31,6 +44,9 @@ function Request:json()
   local value, message = json.decode(body)
   if message then
     error(errors.new(400, "INVALID_JSON", message), 2)
+  end
+  if #body > LARGE then
+    give_turn()
   end
   return value
 end

@@ -5,9 +5,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include <hiredis/sds.h>
+
 enum {
     READ_SIZE = 16 << 10, /* what hiredis reads at once */
     READS_MAX = 16,       /* in one turn of the loop */
+    GROWS_SLOWLY = 1 << 20,
 };
 
 /* --- replies, piece by piece --- */
@@ -183,12 +186,20 @@ void redis_write(struct redis_conn *c)
     redis_watch(c, POLL_READ | (done ? 0u : POLL_WRITE));
 }
 
+/* From a megabyte on hiredis makes room for one more at a time, and copies all the others. */
+static void make_room(redisReader *reader)
+{
+    if (reader->len >= GROWS_SLOWLY && sdsavail(reader->buf) < READ_SIZE)
+        reader->buf = sdsMakeRoomFor(reader->buf, reader->len);
+}
+
 void redis_read(struct redis_conn *c)
 {
     for (unsigned i = 0; i < READS_MAX && !c->lost; i++) {
         const size_t before = c->context->reader->len;
         size_t got;
 
+        make_room(c->context->reader);
         if (redisBufferRead(c->context) != REDIS_OK) {
             redis_conn_lose(c, "CONNECTION_LOST", "the connection was lost: %s",
                             c->context->errstr);

@@ -14,6 +14,8 @@
 
 #include <dlfcn.h>
 
+enum { LARGE_BODY = 256 * 1024, READ_ROOM = 4096 /* what h2o wants free before it reads */ };
+
 typedef void read_start_fn(h2o_socket_t *socket, h2o_socket_cb read);
 typedef void close_fn(h2o_socket_t *socket);
 
@@ -148,6 +150,17 @@ static void take_from_later(struct connection *c)
     }
 }
 
+/* A large body whose length is known: h2o would double its room again and again, and copy what is
+ * there each time. What is not touched costs nothing.
+ */
+static void make_room(struct connection *c)
+{
+    const h2o_buffer_t *input = c->socket->input;
+    if (c->state == CONNECTION_BODY && !c->body.chunked && input->size > LARGE_BODY &&
+        input->capacity < input->size + c->body.left)
+        h2o_buffer_reserve(&c->socket->input, c->body.left + READ_ROOM);
+}
+
 static void begin(struct connection *c)
 {
     if (!c->begun) {
@@ -181,6 +194,7 @@ static void on_read(h2o_socket_t *socket, const char *failure)
         if (scan(c, socket->input->bytes + known, size - known, &used))
             keep_later(c, known + used);
     }
+    make_room(c);
     if (c->state == CONNECTION_SERVED)
         input_fit(c->server, socket);
     if (c->state == CONNECTION_BODY || c->state == CONNECTION_SERVED)

@@ -159,6 +159,29 @@ describe("req:json", function()
   it("takes null for a value", function()
     assert.equal(require("buntime.core.json").null, new("/", { body = "null" }):json())
   end)
+
+  it("gives others a turn when the body is large", function()
+    local task = require("buntime.task")
+    local turn
+    local reader = task.spawn(function()
+      local list = new("/", { body = "[1" .. (",1"):rep(200000) .. "]" }):json()
+      assert.equal("other", turn)
+      return #list
+    end)
+    local other = task.spawn(function()
+      turn = turn or "other"
+    end)
+    task.gather(other)
+    assert.equal(200001, task.gather(reader))
+  end)
+
+  it("decodes a large body where it may not wait", function()
+    local list = { 1, 2 }
+    table.sort(list, function(a, b)
+      assert.equal(200001, #new("/", { body = "[1" .. (",1"):rep(200000) .. "]" }):json())
+      return a < b
+    end)
+  end)
 end)
 
 describe("req:form", function()
