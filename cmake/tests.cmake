@@ -1,5 +1,5 @@
 # Every test is a file; none is listed here. ctest labels: unit, integration, plugin, fuzz,
-# image, lint.
+# image, e2e, lint.
 
 set(root ${PROJECT_SOURCE_DIR})
 set(sanitizer_env
@@ -117,6 +117,12 @@ if(BUNTIME_RELEASE_BIN)
   add_house_test(image/deploy image 120 sh spec/image/deploy.sh)
   set_tests_properties(image/run image/deploy PROPERTIES SKIP_RETURN_CODE 77)
   set_property(TEST image/deploy APPEND PROPERTY ENVIRONMENT "BUNTIME_BIN=${BUNTIME_RELEASE_BIN}")
+endif()
+
+# The shipped pages in a browser; once
+if(BUNTIME_RELEASE_BIN)
+  add_house_test(e2e/browser e2e 600 sh spec/e2e/run.sh)
+  set_property(TEST e2e/browser APPEND PROPERTY ENVIRONMENT "BUNTIME_BIN=$<TARGET_FILE:buntime>")
 endif()
 
 # Lints

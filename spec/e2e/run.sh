@@ -1,0 +1,10 @@
+#!/bin/sh
+# The browser tests, against $BUNTIME_BIN. Installs the one package that they need when it is not there.
+set -eu
+cd "$(dirname "$0")"
+
+if ! cmp -s package-lock.json node_modules/installed.json; then
+  npm ci --ignore-scripts --no-audit --no-fund --loglevel=error
+  cp package-lock.json node_modules/installed.json
+fi
+exec node --test --test-concurrency=1 ./*.test.js
