@@ -126,7 +126,7 @@ if(BUNTIME_RELEASE_BIN)
 endif()
 
 # Lints
-foreach(title layers functions stubs)
+foreach(title layers functions stubs reference)
   add_house_test(lint/${title} lint 60 ${LUAJIT} spec/lint/${title}.lua)
 endforeach()
 foreach(title format clang)

@@ -36,6 +36,8 @@ end
 --- What a C function that waits gave: `true, values...`; `false, error`; or `nil, message` for misuse,
 --- which becomes an error at the caller's line.
 --- @param what string "db:query"
+--- @param ok boolean?
+--- @param ... any
 function M.settle(what, ok, ...)
   if ok then
     return ...
