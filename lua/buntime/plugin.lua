@@ -4,6 +4,7 @@
 --- Called by runtime/plugin/instance.c, once in each plugin's VM.
 
 local request = require("buntime.core.request")
+local pool = require("buntime.core.pool")
 local service = require("buntime.core.service")
 local auth = require("buntime.core.auth")
 local sys = require("buntime.core.sys")
@@ -61,6 +62,19 @@ local function require_permission(permission)
   end
 end
 
+--- What is read from it is as of then; called, it gives all of it as a table.
+local function live_pool()
+  return setmetatable({}, {
+    __index = function(_, key)
+      return pool.stats()[key]
+    end,
+    __call = pool.stats,
+    __newindex = function(_, key)
+      error(("ctx.pool.%s cannot be set"):format(tostring(key)), 2)
+    end,
+  })
+end
+
 local function make_context(spec)
   return {
     config = spec.config,
@@ -71,7 +85,7 @@ local function make_context(spec)
     env = buntime.env,
     plugin = { name = spec.name, version = spec.version, dir = spec.dir, base = spec.base },
     auth = { require = require_permission },
-    pool = {},
+    pool = live_pool(),
   }
 end
 
@@ -255,6 +269,8 @@ function M.build(spec)
     onRequest = request_hook(impl.onRequest),
     onResponse = response_hook(impl.onResponse),
     onServerStart = impl.onServerStart,
+    onWorkerSpawn = impl.onWorkerSpawn,
+    onWorkerTerminate = impl.onWorkerTerminate,
     onShutdown = impl.onShutdown,
     onRequestFailOpen = impl.onRequestFailOpen or false,
     onRequestPublic = impl.onRequestPublic or false,

@@ -178,22 +178,22 @@ static bool refuse(struct exchange *x, const struct denial *denial)
     return false;
 }
 
-static bool is_authorized(struct server *server, const struct app *app, struct exchange *x)
+static bool is_authorized(struct server *server, const char *name, struct exchange *x)
 {
     const bool mutating = !is_safe(exchange_method(x));
     struct denial denial;
     struct identity who;
 
     return (auth_authorize(server, x, "workers:read", mutating, &who, &denial) &&
-            auth_reaches(&who, app->name, &denial)) ||
+            auth_reaches(&who, name, &denial)) ||
            refuse(x, &denial);
 }
 
-bool apps_admit(struct server *server, const struct app *app, struct exchange *x)
+bool apps_admit(struct server *server, const struct manifest *manifest, struct exchange *x)
 {
-    switch (app->manifest->visibility) {
+    switch (manifest->visibility) {
     case VISIBILITY_PROTECTED:
-        return is_authorized(server, app, x);
+        return is_authorized(server, manifest->name, x);
     case VISIBILITY_INTERNAL:
         if (origin_is_local(x) && !origin_is_foreign(x))
             return true;

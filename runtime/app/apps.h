@@ -8,8 +8,8 @@
 
 #include "base/err.h"
 
-struct app;
 struct exchange;
+struct manifest;
 struct plugins_options;
 struct reload_apps;
 struct server;
@@ -21,8 +21,10 @@ void apps_fini(struct server *server);
 /* Largest body that any app of the current set takes; 0: none says. */
 size_t apps_body_limit(const struct server *server);
 
-/* Whether the request may reach an app with the app's visibility; false: the response is there. */
-bool apps_admit(struct server *server, const struct app *app, struct exchange *x);
+/* Whether the request may reach the app that the manifest is of, an app's or a plugin's, by its
+ * visibility; false: the response is there.
+ */
+bool apps_admit(struct server *server, const struct manifest *manifest, struct exchange *x);
 
 /* Answers 308 to the app's base with a slash, the query kept. */
 void apps_respond_slash(struct exchange *x);

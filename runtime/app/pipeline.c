@@ -393,13 +393,13 @@ static enum outcome control_plane(struct run *run)
                 str_starts(path, STR("/.well-known/")) ? 0 : prefix, false);
 }
 
-/* What the listener let in for another plugin's sake may be too much for this one. */
+/* The limit of who answers; the listener let in what the most generous one takes. */
 static enum outcome body_limit(struct run *run)
 {
     struct bind_target target;
     size_t limit = run->server->settings->body_limit;
 
-    if (exchange_body(run->x).len <= limit)
+    if (exchange_body(run->x).len == 0)
         return NEXT;
     target = target_of(run);
     if (target_manifest(&target) && target_manifest(&target)->max_body_size)
@@ -491,12 +491,17 @@ static void worked(bool answered, void *arg)
 
     run->worker = NULL;
     run->outcome = answered ? ANSWERED : NEXT;
+    if (answered)
+        exchange_res_set_header(run->x, STR("x-base"), exchange_header(run->x, STR("x-base")));
     step(run);
 }
 
-/* `strip` bytes of the path are the app's base. */
+/* `strip` bytes of the path are the app's base, which it is told in X-Base. */
 static enum outcome ask_worker(struct run *run, struct app *app, size_t strip)
 {
+    const struct str base = {exchange_path(run->x).at, strip};
+
+    exchange_set_header(run->x, STR("x-base"), strip > 0 ? base : STR("/"));
     run->series = metrics_route(run->server->metrics, app->name, STR(""), STR("(worker)"));
     run->worker = pool_call(run->server->pool, app, run->x, strip, worked, run);
     return WAIT;
@@ -505,14 +510,12 @@ static enum outcome ask_worker(struct run *run, struct app *app, size_t strip)
 /* The app of a plugin, at `base`. */
 static enum outcome serve_app(struct run *run, const struct instance *in, const char *base)
 {
-    if (in->app) {
-        answered_by(run, in, BIND_WORKER);
-        return ask_worker(run, in->app, strlen(base));
-    }
-    if (!in->manifest->entrypoint_is_html)
+    if (!in->app && !in->manifest->entrypoint_is_html)
         return NEXT;
-    answered_by(run, in, BIND_STATIC);
-    return serve_site(run, in->manifest, base);
+    answered_by(run, in, in->app ? BIND_WORKER : BIND_STATIC);
+    if (!apps_admit(run->server, in->manifest, run->x))
+        return ANSWERED;
+    return in->app ? ask_worker(run, in->app, strlen(base)) : serve_site(run, in->manifest, base);
 }
 
 static enum outcome plugin_apps(struct run *run)
@@ -532,7 +535,7 @@ static enum outcome worker_apps(struct run *run)
     if (!app)
         return NEXT;
     target_set_app(app, (struct str){path.at, base_len}, &run->by);
-    if (!apps_admit(run->server, app, run->x))
+    if (!apps_admit(run->server, app->manifest, run->x))
         return ANSWERED;
     if (path.len == base_len) {
         apps_respond_slash(run->x);

@@ -12,6 +12,7 @@
 #include "app/server.h"
 #include "app/supervise.h"
 #include "app/watcher.h"
+#include "app/worker_hooks.h"
 #include "app/workers.h"
 #include "base/log.h"
 #include "http/server.h"
@@ -70,6 +71,7 @@ static void shut_plugins(void *arg)
     const uint64_t now = loop_now_ms(serving->server.loop);
     const uint64_t left = now < serving->deadline_ms ? serving->deadline_ms - now : 0;
 
+    worker_hooks_flush(&serving->server);
     plugins_shutdown(serving->server.plugins, left ? left : 1, stopped, serving);
 }
 

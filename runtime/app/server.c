@@ -12,6 +12,7 @@
 #include "app/metrics_page.h"
 #include "app/otlp.h"
 #include "app/pipeline.h"
+#include "app/worker_hooks.h"
 #include "app/workers.h"
 #include "base/buf.h"
 #include "base/log.h"
@@ -365,6 +366,7 @@ bool server_init(struct server *server,
     options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;
     apps_init(server, &options);
+    worker_hooks_init(server);
     options.pool = server->pool = workers_new(server, err);
     server->plugins = plugins_new(&options);
     if (!server->pool)
@@ -378,9 +380,11 @@ void server_fini(struct server *server)
     if (server->plugins) {
         instance_unref(server->control);
         plugins_free(server->plugins);
+        server->plugins = NULL;
     }
     apps_fini(server);
     pool_free(server->pool);
+    worker_hooks_fini(server);
     shared_free(server->shared);
     cron_book_free(server->cron);
     metrics_free(server->metrics);

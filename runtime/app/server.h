@@ -29,6 +29,7 @@ struct shared;
 struct tls;
 struct topics;
 struct watchdog;
+struct worker_hooks;
 
 struct server {
     const struct settings *settings;
@@ -39,6 +40,7 @@ struct server {
     struct blackbox *box; /* shared with the supervisor, or NULL */
     struct plugins *plugins;
     struct registry *registry; /* the worker apps: app/apps.h */
+    struct worker_hooks *worker_hooks;
     struct shared *shared;
     struct metrics *metrics;
     struct otlp *otlp; /* where spans go; NULL: nowhere */

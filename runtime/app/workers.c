@@ -5,6 +5,7 @@
 
 #include "app/pipeline.h"
 #include "app/server.h"
+#include "app/worker_hooks.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "conf/manifest.h"
@@ -35,14 +36,14 @@ static void log_worker(const struct pool_worker *worker, const char *message)
 
 static void on_spawn(void *app, const struct pool_worker *worker)
 {
-    (void)app;
     log_worker(worker, "worker started");
+    worker_hooks_tell(app, worker);
 }
 
 static void on_terminate(void *app, const struct pool_worker *worker)
 {
-    (void)app;
     log_worker(worker, "worker ended");
+    worker_hooks_tell(app, worker);
 }
 
 static void on_log(void *app, const struct app *which, const struct log_line *line)
@@ -66,6 +67,7 @@ struct pool *workers_new(struct server *server, struct err *err)
     const struct pool_options options = {
         .loop = server->loop,
         .settings = server->settings,
+        .env = &server->env,
         .app = server,
         .on_spawn = on_spawn,
         .on_terminate = on_terminate,

@@ -18,6 +18,7 @@ static const luaL_Reg modules[] = {
     {"buntime.core.crypto", bind_crypto_open},
     {"buntime.core.json", bind_json_open},
     {"buntime.core.multipart", bind_multipart_open},
+    {"buntime.core.pool", bind_pool_open},
     {"buntime.core.postgres", bind_postgres_open},
     {"buntime.core.redis", bind_redis_open},
     {"buntime.core.request", bind_request_open},

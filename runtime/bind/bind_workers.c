@@ -54,16 +54,27 @@ static int push_unknown(lua_State *L)
 
 /* --- looking --- */
 
+static struct workers_view view_of(lua_State *L)
+{
+    const struct instance *self = vm_host(vm_of(L));
+
+    return (struct workers_view){set_of(L), plugins_generation(self->plugins), options_of(L)->pool};
+}
+
 static int list(lua_State *L)
 {
-    workers_push_list(L, set_of(L), options_of(L)->pool);
+    const struct workers_view view = view_of(L);
+
+    workers_push_list(L, &view);
     return 1;
 }
 
 /* get(name) -> details | nil, message, code */
 static int get(lua_State *L)
 {
-    if (workers_push_one(L, set_of(L), options_of(L)->pool, luaL_checkstring(L, 1)))
+    const struct workers_view view = view_of(L);
+
+    if (workers_push_one(L, &view, luaL_checkstring(L, 1)))
         return 1;
     return push_unknown(L);
 }

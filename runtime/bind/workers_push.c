@@ -5,8 +5,11 @@
 #include "base/semver.h"
 #include "bind/set_fields.h"
 #include "conf/manifest.h"
+#include "plugin/generation.h"
+#include "plugin/instance.h"
 #include "worker/app.h"
 #include "worker/app_set.h"
+#include "worker/pool.h"
 #include "worker/registry.h"
 
 /* "unchanged" tells what a reload did; between reloads such an app is loaded. */
@@ -99,8 +102,32 @@ static bool any_builtin(const struct app_entry **list, size_t len)
     return false;
 }
 
+/* Processes that run the app, those that drain included. */
+static double live(const struct pool *pool, const char *name, bool of_plugin)
+{
+    struct pool_worker worker;
+    double count = 0;
+
+    for (size_t i = 0; pool && pool_worker_at(pool, i, &worker); i++)
+        count += (worker.app->base != NULL) == of_plugin && strcmp(worker.app->name, name) == 0;
+    return count;
+}
+
+static double requests(const struct pool *pool, const struct app_entry **list, size_t len)
+{
+    double count = 0;
+
+    for (size_t i = 0; pool && i < len; i++) {
+        const struct app like = {.name = list[i]->name, .version = list[i]->version};
+        if (!list[i]->err || list[i]->app) /* a duplicate has not answered anything */
+            count += (double)pool_requests(pool, &like);
+    }
+    return count;
+}
+
 /* list app */
-static void push_app(lua_State *L, const struct app_entry **list, size_t len)
+static void
+push_app(lua_State *L, const struct workers_view *view, const struct app_entry **list, size_t len)
 {
     lua_createtable(L, 0, 12);
     set_text(L, "name", list[0]->name);
@@ -110,13 +137,46 @@ static void push_app(lua_State *L, const struct app_entry **list, size_t len)
     set_flag(L, "removable", !any_builtin(list, len));
     set_text(L, "source", list[0]->builtin ? "builtin" : "external");
     set_errors(L, list, len);
-    set_number(L, "live", 0);
-    set_number(L, "requests", 0);
+    set_number(L, "live", live(view->pool, list[0]->name, false));
+    set_number(L, "requests", requests(view->pool, list, len));
 }
 
-void workers_push_list(lua_State *L, const struct app_set *set, const struct pool *pool)
+/* The serverless side of a plugin, which is enabled and removed with the plugin. */
+static void push_side(lua_State *L, const struct workers_view *view, const struct app *app)
 {
-    (void)pool;
+    lua_createtable(L, 0, 12);
+    set_text(L, "name", app->name);
+    set_text(L, "path", app->dir);
+    new_list(L);
+    push_clean(L, app->version ? app->version : "latest");
+    append(L);
+    lua_setfield(L, -2, "versions");
+    new_list(L);
+    lua_setfield(L, -2, "disabledVersions");
+    set_flag(L, "removable", false);
+    set_text(L, "source", "plugin");
+    new_list(L);
+    lua_setfield(L, -2, "errors");
+    set_number(L, "live", live(view->pool, app->name, true));
+    set_number(L, "requests", view->pool ? (double)pool_requests(view->pool, app) : 0);
+}
+
+static void append_sides(lua_State *L, const struct workers_view *view)
+{
+    const struct generation *g = view->generation;
+
+    for (size_t i = 0; g && i < g->len; i++) {
+        if (!g->instances[i]->app)
+            continue;
+        push_side(L, view, g->instances[i]->app);
+        append(L);
+    }
+}
+
+void workers_push_list(lua_State *L, const struct workers_view *view)
+{
+    const struct app_set *set = view->set;
+
     luaL_checkstack(L, 12, "workers");
     new_list(L);
     for (size_t i = 0; i < set->len; i++) {
@@ -125,10 +185,11 @@ void workers_push_list(lua_State *L, const struct app_set *set, const struct poo
         if (!is_first(set, i))
             continue;
         list = folders_of(L, set, set->entries[i].name, &len); /* all list */
-        push_app(L, list, len);
+        push_app(L, view, list, len);
         lua_remove(L, -2);
         append(L);
     }
+    append_sides(L, view);
 }
 
 /* --- one in full --- */
@@ -167,23 +228,68 @@ static void set_folders(lua_State *L, const struct app_entry **list, size_t len)
     lua_setfield(L, -2, "folders");
 }
 
-bool workers_push_one(lua_State *L,
-                      const struct app_set *set,
-                      const struct pool *pool,
-                      const char *name)
+static void push_process(lua_State *L, const struct pool_worker *worker)
+{
+    lua_createtable(L, 0, 8);
+    set_text(L, "id", worker->id);
+    set_number(L, "pid", worker->pid);
+    set_text(L, "version", worker->app->version ? worker->app->version : "latest");
+    set_text(L, "state", worker->state);
+    set_number(L, "inFlight", worker->in_flight);
+    set_number(L, "served", (double)worker->served);
+    set_number(L, "ageMs", (double)worker->age_ms);
+    set_number(L, "memory", (double)worker->memory);
+}
+
+static void set_processes(lua_State *L, const struct pool *pool, const char *name, bool of_plugin)
+{
+    struct pool_worker worker;
+
+    new_list(L);
+    for (size_t i = 0; pool && pool_worker_at(pool, i, &worker); i++) {
+        if ((worker.app->base != NULL) != of_plugin || strcmp(worker.app->name, name) != 0)
+            continue;
+        push_process(L, &worker);
+        append(L);
+    }
+    lua_setfield(L, -2, "processes");
+}
+
+static const struct app *side_of(const struct generation *g, const char *name)
+{
+    for (size_t i = 0; g && i < g->len; i++) {
+        if (g->instances[i]->app && strcmp(g->instances[i]->app->name, name) == 0)
+            return g->instances[i]->app;
+    }
+    return NULL;
+}
+
+static bool push_one_side(lua_State *L, const struct workers_view *view, const char *name)
+{
+    const struct app *app = side_of(view->generation, name);
+
+    if (!app)
+        return false;
+    push_side(L, view, app);
+    set_limits(L, app->manifest);
+    set_processes(L, view->pool, name, true);
+    return true;
+}
+
+bool workers_push_one(lua_State *L, const struct workers_view *view, const char *name)
 {
     const struct app_entry **list;
     size_t len;
 
-    (void)pool;
     luaL_checkstack(L, 12, "worker");
-    list = folders_of(L, set, name, &len); /* list */
+    list = folders_of(L, view->set, name, &len); /* list */
     if (len == 0) {
         lua_pop(L, 1);
-        return false;
+        return push_one_side(L, view, name);
     }
-    push_app(L, list, len); /* list app */
+    push_app(L, view, list, len); /* list app */
     set_folders(L, list, len);
+    set_processes(L, view->pool, name, false);
     lua_remove(L, -2);
     return true;
 }

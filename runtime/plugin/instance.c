@@ -26,6 +26,8 @@ static const char *const entry_keys[ENTRY_COUNT] = {
     [ENTRY_REQUEST_HOOK] = "onRequest",
     [ENTRY_RESPONSE_HOOK] = "onResponse",
     [ENTRY_SERVER_START] = "onServerStart",
+    [ENTRY_WORKER_SPAWN] = "onWorkerSpawn",
+    [ENTRY_WORKER_TERMINATE] = "onWorkerTerminate",
     [ENTRY_SHUTDOWN] = "onShutdown",
     [ENTRY_PROVIDED] = "provided",
 };

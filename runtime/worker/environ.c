@@ -100,6 +100,8 @@ char **environ_make(const struct app *app, const struct environ_facts *facts)
     struct list list = {.items = mem_alloc(sizeof(char *))};
 
     set_facts(&list, app, facts);
+    for (const char *const *name = facts->own; name && *name; name++)
+        set(&list, *name, getenv(*name));
     set_literals(&list, app->manifest->env);
     for (const char *const *name = app->manifest->permissions.env; *name; name++)
         set(&list, *name, passed_on(facts->server, *name));

@@ -15,6 +15,7 @@ struct environ_facts {
     const char *api_url;             /* RUNTIME_API_URL */
     const char *temp_dir;            /* TMPDIR: the process's own folder */
     const struct env_source *server; /* for permissions.env; NULL: there is none */
+    const char *const *own; /* names that the program itself reads of its environment; or NULL */
 };
 
 /* "NAME=value" texts, NULL-terminated, as execve() takes them. APP_DIR is absolute, so the folder

@@ -12,82 +12,28 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "conf/value.h"
 #include "data/files.h"
+#include "worker/environ.h"
 #include "worker/pool_impl.h"
 
-enum { ENV_MAX = 256, LINK_BYTES = 512 * 1024 };
+enum { LINK_BYTES = 512 * 1024 };
 
 /* --- the environment --- */
 
-struct environ_list {
-    char *items[ENV_MAX + 1];
-    size_t count;
-};
-
-static void set(struct environ_list *list, const char *name, const char *value)
+static char **make_environ(const struct process *process)
 {
-    const size_t len = strlen(name);
+    /* What the program itself looks at while it is developed and tested. */
+    static const char *const own[] = {"BUNTIME_LUA_DIR", "BUNTIME_GC_STRESS", "ASAN_OPTIONS",
+                                      "UBSAN_OPTIONS",   "LSAN_OPTIONS",      NULL};
+    const struct environ_facts facts = {
+        .worker_id = process->id,
+        .api_url = process->pool->api_url,
+        .temp_dir = process->tmp,
+        .server = process->pool->options.env,
+        .own = own,
+    };
 
-    for (size_t i = 0; i < list->count; i++) {
-        if (strncmp(list->items[i], name, len) == 0 && list->items[i][len] == '=')
-            return; /* the first one stays */
-    }
-    if (list->count < ENV_MAX && value)
-        list->items[list->count++] = mem_printf("%s=%s", name, value);
-}
-
-static void set_scalar(struct environ_list *list, const char *name, const struct value *value)
-{
-    char text[32];
-
-    if (value->type == VALUE_STRING)
-        set(list, name, value->string.at);
-    else if (value->type == VALUE_BOOL)
-        set(list, name, value->boolean ? "true" : "false");
-    if (value->type != VALUE_NUMBER)
-        return;
-    snprintf(text, sizeof(text), "%.17g", value->number);
-    set(list, name, text);
-}
-
-static void set_manifest_env(struct environ_list *list, const struct manifest *manifest)
-{
-    const struct value *env = manifest->env;
-
-    for (size_t i = 0; env && i < env->map.len; i++)
-        set_scalar(list, env->map.entries[i].key.at, env->map.entries[i].value);
-}
-
-/* What the program itself looks at while it is developed and tested. */
-static void set_own(struct environ_list *list)
-{
-    static const char *const names[] = {"BUNTIME_LUA_DIR", "BUNTIME_GC_STRESS", "ASAN_OPTIONS",
-                                        "UBSAN_OPTIONS", "LSAN_OPTIONS"};
-
-    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        set(list, names[i], getenv(names[i]));
-}
-
-static void make_environ(struct environ_list *list, const struct process *process)
-{
-    const struct manifest *manifest = process->group->app->manifest;
-
-    list->count = 0;
-    set(list, "APP_DIR", process->group->app->dir);
-    set(list, "ENTRYPOINT", manifest->entrypoint);
-    set(list, "WORKER_ID", process->id);
-    set(list, "RUNTIME_API_URL", process->pool->api_url);
-    set(list, "TMPDIR", process->tmp);
-    set_manifest_env(list, manifest);
-    set_own(list);
-    list->items[list->count] = NULL;
-}
-
-static void free_environ(struct environ_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(list->items[i]);
+    return environ_make(process->group->app, &facts);
 }
 
 /* --- the temporary folder --- */
@@ -196,20 +142,19 @@ static bool make_link(int pair[2], struct err *err)
 
 static bool spawn(struct process *process, const int *fds, struct err *err)
 {
-    struct environ_list env;
+    char **env = make_environ(process);
     char *argv[] = {"buntime", "worker", process->group->app->name, process->id, NULL};
     const struct child_options options = {
         .path = "/proc/self/exe",
         .argv = argv,
-        .env = env.items,
+        .env = env,
         .fds = fds,
         .fd_count = 2,
     };
     bool ok;
 
-    make_environ(&env, process);
     ok = child_start(process->pool->children, &process->child, &options, err);
-    free_environ(&env);
+    environ_free(env);
     return ok;
 }
 

@@ -17,6 +17,7 @@
 #include "base/str.h"
 
 struct app;
+struct env_source;
 struct exchange;
 struct loop;
 struct pool;
@@ -42,6 +43,7 @@ struct pool_worker {
 struct pool_options {
     struct loop *loop;
     const struct settings *settings;
+    const struct env_source *env; /* where permissions.env gets its values; may be NULL */
     const char *api_url; /* RUNTIME_API_URL of the workers; may be changed by pool_set_api_url() */
     void *app;
     void (*on_spawn)(void *app, const struct pool_worker *worker);

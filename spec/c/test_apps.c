@@ -471,7 +471,8 @@ static void test_names_of_variables(void)
 
 static void test_environ(void)
 {
-    const struct environ_facts facts = {"w7", "http://127.0.0.1:8000/api", "/tmp/w7", &env};
+    static const char *const names[] = {"TEST_OWN", "TEST_B", NULL};
+    const struct environ_facts facts = {"w7", "http://127.0.0.1:8000/api", "/tmp/w7", &env, names};
     struct registry *registry;
     struct buf out = {0};
     char **list;
@@ -485,6 +486,7 @@ static void test_environ(void)
     setenv("MODE", "from the server", 1);
     setenv("DB_PASSWORD", "secret", 1);
     setenv("DB_URL", "secret", 1);
+    setenv("TEST_OWN", "ours", 1);
     setenv("LD_LIBRARY_PATH", "/nowhere", 1);
     unsetenv("TEST_B");
     registry = open_registry("e");
@@ -499,7 +501,7 @@ static void test_environ(void)
         buf_printf(&out, "%s\n", strncmp(*item, "APP_DIR=", 8) == 0 ? "APP_DIR" : *item);
     CHECK_STR(out.data, "APP_DIR\nENTRYPOINT=index.lua\nWORKER_ID=w7\n"
                         "RUNTIME_API_URL=http://127.0.0.1:8000/api\nTMPDIR=/tmp/w7\n"
-                        "MODE=fast\nCOUNT=3\nRATIO=0.1\nON=true\nDB_URL=literal\n"
+                        "TEST_OWN=ours\nMODE=fast\nCOUNT=3\nRATIO=0.1\nON=true\nDB_URL=literal\n"
                         "TEST_A=from the server\n");
     CHECK(list[0][8] == '/');
     environ_free(list);

@@ -174,12 +174,23 @@ describe("worker apps", function()
     end)
 
     it("that are protected want a credential", function()
-      local s = start({ env = { RUNTIME_ROOT_KEY = KEY } })
+      local s = start({
+        env = { RUNTIME_ROOT_KEY = KEY },
+        plugins = {
+          site = {
+            ["manifest.yaml"] = "name: site\nbase: /site\nentrypoint: index.html\nvisibility: protected\n",
+            ["index.html"] = page("site"),
+          },
+        },
+      })
       local res = s:get("/guarded/")
       assert.same({ 401, "AUTH_REQUIRED" }, { res.status, res:json().code })
       assert.truthy(res.headers["www-authenticate"])
       assert.equal(401, s:get("/guarded").status)
       assert.equal(200, s:get("/guarded/", { headers = { ["X-API-Key"] = KEY } }).status)
+      -- the page of a plugin likewise
+      assert.equal(401, s:get("/site/").status)
+      assert.equal(200, s:get("/site/", { headers = { ["X-API-Key"] = KEY } }).status)
       s:stop()
     end)
 
