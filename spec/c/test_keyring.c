@@ -364,20 +364,54 @@ static void check_refused(const char *title)
     remove_state();
 }
 
-/* Overwrites the pages behind the first with `byte`. */
-static void damage(void)
+enum { PAGE = 4096 };
+
+static int open_file(off_t *size)
 {
-    char path[128], page[4096];
+    char path[128];
     struct stat info;
     int fd;
 
     snprintf(path, sizeof(path), "%s/keys.db", state);
     fd = open(path, O_RDWR);
-    CHECK(fd >= 0 && fstat(fd, &info) == 0 && info.st_size > 8192);
-    memset(page, 'x', sizeof(page));
-    for (off_t at = 4096; at < info.st_size; at += 4096)
-        CHECK(pwrite(fd, page, sizeof(page), at) == (ssize_t)sizeof(page));
-    close(fd);
+    CHECK(fd >= 0 && fstat(fd, &info) == 0 && info.st_size >= 3 * PAGE);
+    *size = info.st_size;
+    return fd;
+}
+
+/* Damages one page after the other, also those that only an index is in. */
+static void test_damage(void)
+{
+    char junk[PAGE];
+    off_t size = 4 * PAGE;
+
+    memset(junk, 'x', sizeof(junk));
+    for (off_t at = 0; at < size; at += PAGE) {
+        struct keyring *ring = open_ring(NULL);
+        int fd;
+
+        create(ring, "admin", "", 0);
+        keyring_free(ring);
+        fd = open_file(&size);
+        CHECK(pwrite(fd, junk, sizeof(junk), at) == (ssize_t)sizeof(junk));
+        close(fd);
+        check_refused("a damaged file");
+    }
+}
+
+static void test_mode_mended(void)
+{
+    char path[128];
+    struct keyring *ring = open_ring(NULL);
+
+    create(ring, "admin", "", 0);
+    keyring_free(ring);
+    snprintf(path, sizeof(path), "%s/keys.db", state);
+    CHECK(chmod(path, 0644) == 0);
+    ring = open_ring(NULL);
+    CHECK(mode_of("/keys.db") == 0600);
+    keyring_free(ring);
+    remove_state();
 }
 
 static void test_bad_files(void)
@@ -394,11 +428,6 @@ static void test_bad_files(void)
     check_refused("a folder");
     CHECK(mkdir(state, 0755) == 0 && symlink("elsewhere", path) == 0);
     check_refused("a link");
-    ring = open_ring(NULL);
-    create(ring, "admin", "", 0);
-    keyring_free(ring);
-    damage();
-    check_refused("a damaged file");
 }
 
 static void test_not_written(void)
@@ -491,6 +520,8 @@ int main(void)
         test_session_of_brief_key,
         test_many_sessions,
         test_bad_files,
+        test_damage,
+        test_mode_mended,
         test_not_written,
         test_revoke_not_written,
     };

@@ -257,13 +257,21 @@ describe("each role", function()
     { "GET", "/api/keys/meta", "keys:read", 200 },
     { "POST", "/api/keys", "keys:create", 400 },
     { "DELETE", "/api/keys/none", "keys:revoke", 404 },
+    { "GET", "/api/workers", "workers:read", 200 },
+    { "GET", "/api/workers/_/none", "workers:read", 404 },
+    { "POST", "/api/workers/_/none/1.0.0/enable", "workers:restart", 404 },
+    { "POST", "/api/workers/_/none/1.0.0/disable", "workers:restart", 404 },
+    { "DELETE", "/api/workers/_/none", "workers:remove", 404 },
+    { "DELETE", "/api/workers/_/none/1.0.0", "workers:remove", 404 },
+    { "GET", "/api/metrics", "metrics:read", 200 },
     { "GET", "/admin", "plugins:read", 200 },
   }
 
   local GRANTS = {
-    admin = "plugins:read plugins:install plugins:config keys:read keys:create keys:revoke",
-    editor = "plugins:read plugins:install plugins:config",
-    viewer = "plugins:read keys:read",
+    admin = "plugins:read plugins:install plugins:config keys:read keys:create keys:revoke workers:read "
+      .. "workers:restart workers:remove metrics:read",
+    editor = "plugins:read plugins:install plugins:config workers:read workers:restart workers:remove",
+    viewer = "plugins:read keys:read workers:read metrics:read",
     custom = "plugins:config keys:create",
   }
 
