@@ -417,7 +417,6 @@ static void test_mode_mended(void)
 static void test_bad_files(void)
 {
     char path[128];
-    struct keyring *ring;
 
     write_file("keys.db",
                "this is no database, and is long enough to be looked at as one: 100 bytes."
