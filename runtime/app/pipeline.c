@@ -525,11 +525,25 @@ static enum outcome plugin_apps(struct run *run)
     return in ? serve_app(run, in, in->manifest->base) : NEXT;
 }
 
+/* The app of when the request began; if a reload has taken that away meanwhile, while a hook
+ * waited, its files are gone with it, so the one of now.
+ */
+static struct app *current_app(struct run *run, struct str path, size_t *base_len)
+{
+    struct app *app = app_set_find(run->apps, path, base_len);
+
+    if (!app || !app->retired)
+        return app;
+    app_set_unref(run->apps);
+    run->apps = app_set_ref(registry_set(run->server->registry));
+    return app_set_find(run->apps, path, base_len);
+}
+
 static enum outcome worker_apps(struct run *run)
 {
     const struct str path = exchange_path(run->x);
     size_t base_len;
-    const struct app *app = app_set_find(run->apps, path, &base_len);
+    struct app *app = current_app(run, path, &base_len);
     char *base;
 
     if (!app)
@@ -542,7 +556,7 @@ static enum outcome worker_apps(struct run *run)
         return ANSWERED;
     }
     if (!app->manifest->entrypoint_is_html)
-        return ask_worker(run, (struct app *)app, base_len);
+        return ask_worker(run, app, base_len);
     base = exchange_alloc(run->x, base_len + 1);
     memcpy(base, path.at, base_len);
     return serve_site(run, app->manifest, base);

@@ -154,6 +154,7 @@ static bool spawn(struct process *process, const int *fds, struct err *err)
     bool ok;
 
     ok = child_start(process->pool->children, &process->child, &options, err);
+    process->pid = (int)process->child.pid;
     environ_free(env);
     return ok;
 }

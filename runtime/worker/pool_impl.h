@@ -64,6 +64,7 @@ struct process {
     struct pool *pool;
     struct group *group;
     struct child child;
+    int pid; /* stays when it has ended */
     struct channel channel;
     struct worker_page *page;
     enum process_state state;

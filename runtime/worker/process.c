@@ -32,7 +32,7 @@ void process_show(const struct process *process, struct pool_worker *worker)
     *worker = (struct pool_worker){
         .app = process->group->app,
         .id = process->id,
-        .pid = (int)process->child.pid,
+        .pid = process->pid,
         .state = busy ? "busy" : names[process->state],
         .in_flight = process->in_flight,
         .served = process->served,

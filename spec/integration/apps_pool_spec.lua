@@ -183,9 +183,35 @@ permissions: { env: [PASSED, FROM_FILE, DB_PASSWORD] }
 
     assert.equal(200, s:post("/api/workers/_/keep/latest/disable").status)
     assert.equal(404, s:get("/keep/what/").status)
-    assert.truthy(s:wait_log(function(line)
+    local line = s:wait_log(function(line)
       return line.msg == "terminated" and line.id == kept and line.reason == "replaced"
-    end, 20))
+    end, 20)
+    assert.is_true(line.workerPid > 1)
+    s:stop()
+  end)
+
+  it("that a reload takes away from a request which a hook holds are those of now", function()
+    local hold = "return { onRequest = function(req) if req.headers['x-hold'] then buntime.sleep(0.5) end end }"
+    local s = start({
+      ["apps/change/index.lua"] = echo("old"),
+      ["apps/gone/index.lua"] = echo("gone"),
+    }, { plugins = { hold = fixtures.plugin("name: hold\n", hold) } })
+    local held = {}
+    for _, name in ipairs({ "change", "gone" }) do
+      local conn = s:connect()
+      local head = "GET /%s/what/ HTTP/1.1\r\nHost: x\r\nX-Hold: 1\r\nConnection: close\r\n\r\n"
+      conn:send(head:format(name))
+      held[name] = conn
+    end
+    assert.equal("gone", s:get("/gone/what/"):json().mark) -- those before it were received
+    s:write("../apps/change/index.lua", echo("new"))
+    s:remove("../apps/gone")
+    assert.equal(200, s:reload("changed=true").status)
+    local changed, gone = held.change:read_all(20), held.gone:read_all(20)
+    assert.truthy(changed:find(' 200 .*"mark":"new"'), changed)
+    assert.truthy(gone:find("^HTTP/1.1 404 "), gone)
+    held.change:close()
+    held.gone:close()
     s:stop()
   end)
 
