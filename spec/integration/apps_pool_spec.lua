@@ -191,7 +191,9 @@ permissions: { env: [PASSED, FROM_FILE, DB_PASSWORD] }
   end)
 
   it("that a reload takes away from a request which a hook holds are those of now", function()
-    local hold = "return { onRequest = function(req) if req.headers['x-hold'] then buntime.sleep(0.5) end end }"
+    local hold = [[
+return { onRequest = function(req) if req.headers["x-hold"] then buntime.sleep(0.5) end end }
+]]
     local s = start({
       ["apps/change/index.lua"] = echo("old"),
       ["apps/gone/index.lua"] = echo("gone"),
