@@ -11,6 +11,7 @@
 #include "app/pipeline.h"
 #include "app/server.h"
 #include "app/supervise.h"
+#include "app/uploads.h"
 #include "app/watcher.h"
 #include "app/worker_hooks.h"
 #include "app/workers.h"
@@ -18,6 +19,7 @@
 #include "http/server.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
+#include "plugin/package.h"
 #include "plugin/plugins.h"
 #include "plugin/reload.h"
 #include "worker/pool.h"
@@ -185,6 +187,7 @@ static bool listen_http(struct serving *serving, struct err *err)
         .on_request = pipeline_request,
         .app = server,
         .body_limit = settings->body_limit,
+        .body_limit_of = uploads_body_limit,
         .client_timeout = settings->client_timeout,
     };
 
@@ -238,6 +241,7 @@ static bool start(struct serving *serving, const struct settings *settings, stru
         timer_start(serving->server.loop, &serving->beat, 0);
     }
     lag_meter_start(&serving->server.lag, &serving->server);
+    packages_sweep(settings);
     if (!server_load(&serving->server, err) || !listen_http(serving, err))
         return false;
     set_state(serving, BOX_UP);

@@ -24,7 +24,7 @@ enum {
 };
 
 struct err {
-    char code[32];                 /* SCREAMING_SNAKE, as the control plane shows it */
+    char code[40];                 /* SCREAMING_SNAKE, as the control plane shows it */
     char message[ERR_MESSAGE_MAX]; /* longer text is cut and ends in "..." */
     char file[ERR_FILE_MAX];       /* "" when no file of the user's is concerned */
     unsigned line;                 /* from 1; 0 when unknown */

@@ -41,6 +41,7 @@ static const luaL_Reg control_modules[] = {
     {"buntime.core.control", bind_control_open},
     {"buntime.core.keys", bind_keys_open},
     {"buntime.core.metrics", bind_metrics_open},
+    {"buntime.core.packages", bind_packages_open},
     {"buntime.core.workers", bind_workers_open},
     {NULL, NULL},
 };

@@ -35,6 +35,7 @@ int bind_sys_open(lua_State *L);     /* version, log, env, clocks, uuid, url cod
 int bind_task_open(lua_State *L);    /* spawn, wait, cancel */
 int bind_timer_open(lua_State *L);   /* sleep, after, every */
 
+int bind_packages_open(lua_State *L);  /* installing plugins, for the control plane's VM alone */
 int bind_pool_open(lua_State *L);      /* what the pool of worker processes counts */
 int bind_postgres_open(lua_State *L);  /* PostgreSQL */
 int bind_redis_open(lua_State *L);     /* Redis */

@@ -13,6 +13,7 @@
 #include "base/path.h"
 #include "bind/bind.h"
 #include "bind/control_push.h"
+#include "bind/reload_wait.h"
 #include "conf/fields.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
@@ -137,55 +138,6 @@ static int config(lua_State *L)
 
 /* --- reloading --- */
 
-struct reload_wait {
-    struct plugins *plugins;
-    struct task *task;
-};
-
-static const char *outcome(const struct reload_result *result)
-{
-    if (result->unknown)
-        return "unknown";
-    if (result->rejected)
-        return "rejected";
-    return result->ok ? "ok" : "partial";
-}
-
-static int push_result(lua_State *L, void *arg)
-{
-    const struct reload_result *result = arg;
-
-    control_push_result(L, result);
-    lua_pushstring(L, outcome(result));
-    return 2;
-}
-
-/* Made on the main state, as that of the waiting coroutine is in the middle of its yield. */
-static void reload_ended(void *arg, const struct reload_result *result)
-{
-    struct reload_wait *wait = arg;
-    struct task *task = wait->task;
-    lua_State *L = vm_main(task_vm(task)), *to = task_state(task);
-    struct err err;
-
-    free(wait);
-    if (vm_protect(L, push_result, (void *)(uintptr_t)result, 2, &err)) {
-        lua_xmove(L, to, 2);
-        task_resume(task, 2);
-        return;
-    }
-    lua_pushstring(to, err.message);
-    task_resume_error(task);
-}
-
-static void forget_reload(void *arg)
-{
-    struct reload_wait *wait = arg;
-
-    plugins_reload_forget(wait->plugins, wait);
-    free(wait);
-}
-
 static bool option(lua_State *L, const char *key)
 {
     bool set;
@@ -208,9 +160,7 @@ static struct task *check_task(lua_State *L)
 /* reload{ changed, strict, dry_run, only }: waits -> answer, "ok"|"partial"|"rejected"|"unknown" */
 static int reload(lua_State *L)
 {
-    struct reload_options options;
-    struct reload_wait *wait;
-    struct task *task = check_task(L);
+    struct reload_options options = {.only = NULL};
 
     luaL_checktype(L, 1, LUA_TTABLE);
     options.changed = option(L, "changed");
@@ -218,11 +168,7 @@ static int reload(lua_State *L)
     options.dry_run = option(L, "dry_run");
     lua_getfield(L, 1, "only"); /* stays on the stack while it is borrowed */
     options.only = lua_tostring(L, -1);
-    wait = mem_alloc(sizeof(*wait));
-    wait->plugins = plugins_of(L);
-    wait->task = task;
-    plugins_reload(wait->plugins, &options, reload_ended, wait);
-    return task_wait(L, forget_reload, wait);
+    return reload_wait(L, plugins_of(L), &options);
 }
 
 /* --- enabling --- */

@@ -100,5 +100,8 @@ bool manifest_exists(const char *dir);
 /* Whether a name may be one of a plugin or an app. */
 bool manifest_name_is_valid(const char *name);
 
+/* (@scope/)?name: safe as a folder below another. */
+bool manifest_name_is_valid(const char *name);
+
 /* Metadata keys (name, version, base, …) are not passed to the plugin as its configuration. */
 bool manifest_is_metadata(const char *key);

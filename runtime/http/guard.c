@@ -73,6 +73,15 @@ void h2o_socket_read_start(h2o_socket_t *socket, h2o_socket_cb read)
         guard_pass(socket, read);
 }
 
+/* Of the request whose head starts at `at`. */
+static size_t body_limit(const struct connection *c, const char *at)
+{
+    const struct server_options *options = &c->server->options;
+    const struct str target = {at + c->head.target.at, c->head.target.len};
+    const size_t limit = options->body_limit_of ? options->body_limit_of(options->app, target) : 0;
+    return limit ? limit : options->body_limit;
+}
+
 /* The scanners over bytes of the current request: all of it so far while in the head, only what
  * is new while in the body. `*used` is where the request ends, if it does.
  */
@@ -91,7 +100,7 @@ static bool scan(struct connection *c, const char *at, size_t len, size_t *used)
         head = c->head.end;
         *used = head;
         c->state = CONNECTION_BODY;
-        result = body_init(&c->body, &c->head, c->server->options.body_limit);
+        result = body_init(&c->body, &c->head, body_limit(c, at));
         if (result == SCAN_MORE)
             connection_arm(c);
     }

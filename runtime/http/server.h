@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "base/err.h"
+#include "base/str.h"
 
 struct exchange;
 struct http_server;
@@ -17,7 +18,9 @@ struct tls;
 struct server_options {
     void (*on_request)(void *app, struct exchange *x);
     void *app;
-    size_t body_limit;       /* bytes; over it 413 */
+    size_t body_limit; /* bytes; over it 413 */
+    /* The limit of one target, as the client wrote it; 0: `body_limit`. May be NULL. */
+    size_t (*body_limit_of)(void *app, struct str target);
     uint64_t client_timeout; /* ms; slow headers or bodies, idle connections */
 };
 

@@ -131,6 +131,11 @@ static void leave_alone(struct candidate *c)
         set_err(c, plugin->err);
 }
 
+static bool is_staged(const struct plan *plan, const char *dir)
+{
+    return plan->options.staged && strcmp(dir, plan->options.staged_at) == 0;
+}
+
 static void add_candidate(struct plan *plan, const struct found *found)
 {
     struct plugin *plugin = record_of(plan->plugins, found->dir);
@@ -140,7 +145,7 @@ static void add_candidate(struct plan *plan, const struct found *found)
     if (only && !plugin) /* found by the next reload of all */
         return;
     c = &plan->items[plan->len++];
-    c->dir = mem_copy(found->dir);
+    c->dir = mem_copy(is_staged(plan, found->dir) ? plan->options.staged : found->dir);
     c->builtin = found->builtin;
     c->plugin = plugin;
     if (only && strcmp(plugin->name, only) != 0 && plugin->status != PLUGIN_KEPT_OLD)
@@ -429,6 +434,19 @@ void plan_order(struct plan *plan)
 
 /* --- the whole --- */
 
+/* A folder that is staged for a place where there is nothing yet. */
+static void add_staged(struct plan *plan, const struct found_list *found)
+{
+    const struct found staged = {.dir = (char *)(uintptr_t)plan->options.staged_at};
+
+    for (size_t i = 0; i < found->len; i++) {
+        if (is_staged(plan, found->items[i].dir))
+            return;
+    }
+    if (staged.dir)
+        add_candidate(plan, &staged);
+}
+
 struct instance *plan_instance(const struct candidate *c)
 {
     if (c->action == ACTION_BUILD)
@@ -444,10 +462,11 @@ void plan_make(struct plan *plan, struct plugins *plugins, const struct reload_o
     discover(plugins->options.settings->plugin_dirs.items, &found);
     for (size_t i = 0; i < found.missing_len; i++)
         plugins_notice(plugins, LOG_WARN, NULL, "plugin directory %s", found.missing[i]);
-    plan->items = mem_alloc((found.len + 1) * sizeof(*plan->items));
-    plan->order = mem_alloc((found.len + 1) * sizeof(*plan->order));
+    plan->items = mem_alloc((found.len + 2) * sizeof(*plan->items));
+    plan->order = mem_alloc((found.len + 2) * sizeof(*plan->order));
     for (size_t i = 0; i < found.len; i++)
         add_candidate(plan, &found.items[i]);
+    add_staged(plan, &found);
     found_fini(&found);
     if (!options->only)
         find_removed(plan);

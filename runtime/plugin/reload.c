@@ -25,10 +25,20 @@ struct waiter {
     struct waiter *next;
 };
 
+/* Stands in the queue as a reload of its own. It is its holder's; `queued` is NULL once the plugins
+ * are gone.
+ */
+struct reload_hold {
+    struct reload *queued;
+    void (*granted)(void *arg); /* NULL: it was called */
+    void *arg;
+};
+
 struct reload {
     struct plugins *plugins;
     struct reload_options options;
-    char *only;
+    char *only, *staged, *staged_at;
+    struct reload_hold *held; /* no reload, but the place of this in the queue */
     struct waiter *waiters;
     struct plan plan;
     struct registry_scan *apps; /* or NULL */
@@ -137,6 +147,16 @@ static void tell_waiters(struct reload *reload, const struct reload_result *resu
 static void forget_removed(struct reload *reload);
 static void start_next(struct plugins *plugins);
 
+static void free_reload(struct reload *reload)
+{
+    plan_fini(&reload->plan);
+    drop_apps(reload);
+    free(reload->only);
+    free(reload->staged);
+    free(reload->staged_at);
+    free(reload);
+}
+
 /* Tells everyone, then makes way for the next reload. */
 static void finish(struct reload *reload)
 {
@@ -159,14 +179,11 @@ static void finish(struct reload *reload)
         count(&plugins->counts, &result);
     tell_waiters(reload, &result);
     free(items);
-    drop_apps(reload);
     if (!reload->rejected && !reload->options.dry_run)
         forget_removed(reload);
     plugins_forget_leaks(plugins);
     plugins->reloads = reload->next;
-    plan_fini(&reload->plan);
-    free(reload->only);
-    free(reload);
+    free_reload(reload);
     start_next(plugins);
 }
 
@@ -515,13 +532,24 @@ static void start(struct post *post)
     build_next(post);
 }
 
+static void grant(struct post *post)
+{
+    struct reload *reload = (struct reload *)((char *)post - offsetof(struct reload, post));
+    struct reload_hold *hold = reload->held;
+    void (*granted)(void *arg) = hold->granted;
+
+    hold->granted = NULL;
+    if (granted)
+        granted(hold->arg);
+}
+
 static void start_next(struct plugins *plugins)
 {
     struct reload *reload = plugins->reloads;
 
     if (!reload)
         return;
-    reload->post.run = start;
+    reload->post.run = reload->held ? grant : start;
     loop_post(plugins->options.loop, &reload->post);
 }
 
@@ -530,8 +558,8 @@ static bool same_request(const struct reload_options *a, const struct reload_opt
     const bool same_only =
         (!a->only && !b->only) || (a->only && b->only && !strcmp(a->only, b->only));
 
-    return same_only && a->changed == b->changed && a->strict == b->strict &&
-           a->dry_run == b->dry_run;
+    return same_only && !a->staged && !b->staged && a->changed == b->changed &&
+           a->strict == b->strict && a->dry_run == b->dry_run;
 }
 
 static void add_waiter(struct reload *reload, reload_done *done, void *arg)
@@ -545,30 +573,89 @@ static void add_waiter(struct reload *reload, reload_done *done, void *arg)
     (*at)->arg = arg;
 }
 
+static struct reload *new_reload(struct plugins *plugins, const struct reload_options *options)
+{
+    struct reload *reload = mem_alloc(sizeof(*reload));
+
+    reload->plugins = plugins;
+    reload->options = *options;
+    reload->options.only = reload->only = mem_copy(options->only);
+    reload->options.staged = reload->staged = mem_copy(options->staged);
+    reload->options.staged_at = reload->staged_at = mem_copy(options->staged_at);
+    return reload;
+}
+
+/* At the end, or, inside a hold, in front of it. */
+static void enqueue(struct reload *reload)
+{
+    struct plugins *plugins = reload->plugins;
+    struct reload **at = &plugins->reloads;
+    const struct reload_hold *hold = reload->options.hold;
+
+    while (*at && (!hold || *at != hold->queued))
+        at = &(*at)->next;
+    reload->next = *at;
+    *at = reload;
+    if (plugins->reloads == reload)
+        start_next(plugins);
+}
+
+static bool may_join(const struct reload *waiting, const struct reload_options *options)
+{
+    return !waiting->held && !waiting->options.hold && !options->hold &&
+           same_request(&waiting->options, options);
+}
+
 void plugins_reload(struct plugins *plugins,
                     const struct reload_options *options,
                     reload_done *done,
                     void *arg)
 {
-    struct reload **at = &plugins->reloads;
-    struct reload *reload;
+    struct reload *reload = plugins->reloads;
 
     /* The first one is running already and may have read what has changed since. */
-    for (bool first = true; *at; at = &(*at)->next, first = false) {
-        if (!first && same_request(&(*at)->options, options)) {
-            add_waiter(*at, done, arg);
+    for (reload = reload ? reload->next : NULL; reload; reload = reload->next) {
+        if (may_join(reload, options)) {
+            add_waiter(reload, done, arg);
             return;
         }
     }
-    reload = mem_alloc(sizeof(*reload));
-    reload->plugins = plugins;
-    reload->options = *options;
-    reload->only = mem_copy(options->only);
-    reload->options.only = reload->only;
+    reload = new_reload(plugins, options);
     add_waiter(reload, done, arg);
-    *at = reload;
-    if (plugins->reloads == reload)
-        start_next(plugins);
+    enqueue(reload);
+}
+
+struct reload_hold *plugins_hold(struct plugins *plugins, void (*granted)(void *arg), void *arg)
+{
+    const struct reload_options none = {.only = NULL};
+    struct reload_hold *hold = mem_alloc(sizeof(*hold));
+
+    hold->granted = granted;
+    hold->arg = arg;
+    hold->queued = new_reload(plugins, &none);
+    hold->queued->held = hold;
+    enqueue(hold->queued);
+    return hold;
+}
+
+void plugins_release(struct reload_hold *hold)
+{
+    struct reload *reload = hold ? hold->queued : NULL;
+    struct reload **at;
+    bool first;
+
+    free(hold);
+    if (!reload)
+        return;
+    at = &reload->plugins->reloads;
+    first = *at == reload;
+    while (*at != reload)
+        at = &(*at)->next;
+    *at = reload->next;
+    loop_unpost(reload->plugins->options.loop, &reload->post);
+    if (first)
+        start_next(reload->plugins);
+    free_reload(reload);
 }
 
 void plugins_reload_forget(struct plugins *plugins, const void *arg)
@@ -598,9 +685,8 @@ void reloads_free(struct plugins *plugins)
             reload->waiters = waiter->next;
             free(waiter);
         }
-        plan_fini(&reload->plan);
-        drop_apps(reload);
-        free(reload->only);
-        free(reload);
+        if (reload->held)
+            reload->held->queued = NULL;
+        free_reload(reload);
     }
 }

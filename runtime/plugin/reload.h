@@ -28,6 +28,9 @@ struct reload_options {
     bool strict;      /* any failure: nothing is swapped */
     bool dry_run;     /* validate, compile, resolve; run no plugin code, swap nothing */
     const char *only; /* just the plugin of that name; NULL: all */
+    /* With dry_run, as if the folder `staged` was in the place of `staged_at`; NULL: nothing is. */
+    const char *staged, *staged_at;
+    struct reload_hold *hold; /* inside of it, and not after it */
 };
 
 /* One plugin of the answer. Borrowed, valid during the callback. */
@@ -63,4 +66,10 @@ void plugins_reload(struct plugins *plugins,
                     void *arg);
 /* The `done` that was given with `arg` is not called any more; the reload goes on. */
 void plugins_reload_forget(struct plugins *plugins, const void *arg);
+/* Keeps reloads away while folders are changed: `granted` is called once, on a later turn, when
+ * none runs; none but those with `hold` begins before the release, which is due in any case.
+ */
+struct reload_hold *plugins_hold(struct plugins *plugins, void (*granted)(void *arg), void *arg);
+void plugins_release(struct reload_hold *hold); /* NULL is fine */
+
 bool plugins_reloading(const struct plugins *plugins);

@@ -7,6 +7,7 @@ local MODULES = {
   "buntime.core.auth",
   "buntime.core.keys",
   "buntime.core.metrics",
+  "buntime.core.packages",
   "buntime.core.workers",
 }
 local OURS = {
@@ -15,6 +16,7 @@ local OURS = {
   "buntime.api.health",
   "buntime.api.keys",
   "buntime.api.metrics",
+  "buntime.api.packages",
   "buntime.api.plugins",
   "buntime.api.session",
   "buntime.api.workers",
@@ -181,6 +183,12 @@ local keys = {
   end,
 }
 
+local packages = {
+  kept = function()
+    return true, { { version = "1.0.0", kept = 1000000000.25 }, { kept = 1000000000 } }
+  end,
+}
+
 local before = {}
 
 setup(function()
@@ -192,6 +200,7 @@ setup(function()
   package.loaded["buntime.core.keys"] = keys
   package.loaded["buntime.core.metrics"] = { page = function() return "a 1\n" end }
   package.loaded["buntime.core.workers"] = workers
+  package.loaded["buntime.core.packages"] = packages
   api = require("buntime.api")
 end)
 

@@ -4,7 +4,7 @@ local Router = require("buntime.router")
 local access = require("buntime.api.access")
 local awaitable = require("buntime.wait")
 local control = require("buntime.core.control")
-local response = require("buntime.response")
+local packages = require("buntime.api.packages")
 local timestamp = require("buntime.api.timestamp")
 
 local fail = access.fail
@@ -46,7 +46,17 @@ routes:get("/loaded", looks, function(c)
   return c:json(access.visible(c, control.loaded()))
 end)
 
-routes:get("/:name", looks, about(control.plugin))
+routes:get(
+  "/:name",
+  looks,
+  about(function(name)
+    local details, message, code = control.plugin(name)
+    if details then
+      details.versions = packages.kept(name)
+    end
+    return details, message, code
+  end)
+)
 
 routes:get("/:name/config", looks, about(control.config))
 
@@ -117,16 +127,8 @@ end
 routes:post("/reload", access.change("plugins:install", "plugins.reload", access.everything), reload)
 routes:post("/:name/reload", access.change("plugins:install", "plugins.reload"), reload)
 
---- The other methods of a fixed word, which would else be a plugin's name.
-routes:on({ "GET", "PUT", "PATCH", "DELETE" }, "/reload", function(c)
-  local message = ("%s does not allow %s (it allows OPTIONS, POST)"):format(c.req.path, c.req.method)
-  local res = response.error(405, "METHOD_NOT_ALLOWED", message, c.req.id)
-  res.headers.allow = "OPTIONS, POST"
-  return res
-end)
-routes:options("/reload", function()
-  return response.raw(204, { allow = "OPTIONS, POST" })
-end)
+packages.fix(routes, "/reload", "OPTIONS, POST")
+packages.fix(routes, "/loaded", "GET, HEAD, OPTIONS")
 
 -- Enabling -------------------------------------------------------------------------------------------
 
@@ -150,5 +152,9 @@ end
 
 routes:post("/:name/enable", access.change("plugins:config", "plugins.enable"), set_enabled(true))
 routes:post("/:name/disable", access.change("plugins:config", "plugins.disable"), set_enabled(false))
+
+-- Packages -------------------------------------------------------------------------------------------
+
+packages.add_plugin_routes(routes)
 
 return routes

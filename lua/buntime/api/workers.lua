@@ -7,6 +7,7 @@ local Router = require("buntime.router")
 local access = require("buntime.api.access")
 local awaitable = require("buntime.wait")
 local control = require("buntime.core.control")
+local packages = require("buntime.api.packages")
 local workers = require("buntime.core.workers")
 
 local fail = access.fail
@@ -112,5 +113,7 @@ routes:post(VERSION .. "/disable", guarded("workers:restart", "workers.disable")
 local removing = changing(do_remove, { removed = true })
 routes:delete("/:scope/:name", guarded("workers:remove", "workers.remove"), removing)
 routes:delete(VERSION, guarded("workers:remove", "workers.remove"), removing)
+
+packages.add_worker_routes(routes)
 
 return routes
