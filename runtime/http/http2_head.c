@@ -43,7 +43,7 @@ static const struct refusal *check_line(const h2o_req_t *req)
     const struct str path = str_of_iovec(req->input.path);
     if (req->input.scheme != &H2O_URL_SCHEME_HTTPS)
         return &bad_scheme;
-    if (!req->input.authority.base)
+    if (req->authority.base == req->hostconf->authority.hostport.base) /* h2o's stand-in */
         return &no_host;
     if (!head_host_valid(str_of_iovec(req->input.authority)))
         return &bad_host;

@@ -234,8 +234,14 @@ end
 function Connection:request(method, path, headers, body)
   local id = self.next
   self.next = id + 2
-  local flags = M.END_HEADERS + (body == nil and M.END_STREAM or 0)
-  self:frame(M.type.HEADERS, flags, id, M.head(method, path, headers))
+  local block = M.head(method, path, headers)
+  local last = #block <= 16384
+  local flags = (last and M.END_HEADERS or 0) + (body == nil and M.END_STREAM or 0)
+  self:frame(M.type.HEADERS, flags, id, block:sub(1, 16384))
+  for at = 16385, #block, 16384 do
+    last = at + 16384 > #block
+    self:frame(M.type.CONTINUATION, last and M.END_HEADERS or 0, id, block:sub(at, at + 16383))
+  end
   if body then
     self:data(id, body, true)
   end
