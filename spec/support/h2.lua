@@ -174,10 +174,14 @@ end
 function Connection:send(bytes, seconds)
   local sent = 0
   self.sock:settimeout(seconds or M.TIMEOUT)
+  if self.dead then
+    return false
+  end
   while sent < #bytes do
     local last, problem, partial = self.sock:send(bytes, sent + 1)
     sent = last or partial or sent
     if problem then
+      self.dead = problem ~= "timeout" and problem ~= "wantwrite" -- LuaSec spins if it reads after that
       return false
     end
   end
@@ -191,6 +195,9 @@ end
 --- Waits for `n` bytes.
 local function take(self, n, deadline)
   while #self.buffer < n do
+    if self.dead then
+      return nil, "closed"
+    end
     local left = deadline - socket.gettime()
     if left <= 0 then
       return nil, "timeout"
