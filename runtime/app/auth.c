@@ -215,3 +215,13 @@ bool auth_reaches(const struct identity *who, const char *name, struct denial *d
     return namespaces_include(who->namespaces, str_of(name)) ||
            deny(denial, 403, "NAMESPACE_DENIED", "The key's namespaces do not include this name");
 }
+
+void auth_take(struct server *server, struct exchange *x)
+{
+    if (!keyring_locked(server->keyring))
+        return;
+    if (exchange_header(x, STR("x-api-key")).len > 0)
+        exchange_remove_header(x, STR("x-api-key"));
+    else if (bearer(exchange_header(x, STR("authorization"))).len > 0)
+        exchange_remove_header(x, STR("authorization"));
+}

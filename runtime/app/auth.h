@@ -32,5 +32,10 @@ bool auth_login(void *app,
 /* Whether what has this name is in the caller's namespaces. */
 bool auth_reaches(const struct identity *who, const char *name, struct denial *denial);
 
+/* Takes the credential that auth_authorize() went by out of the headers, for readers that are not
+ * to have it. (A session's cookie is taken from every request: bind/session_cookie.h.)
+ */
+void auth_take(struct server *server, struct exchange *x);
+
 /* Frees what was remembered of wrong credentials. */
 void auth_fini(struct server *server);

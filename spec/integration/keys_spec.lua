@@ -418,6 +418,44 @@ describe("namespaces", function()
   end)
 end)
 
+describe("a protected app", function()
+  local ECHO = [[
+return { fetch = function(req)
+  local seen = {}
+  for _, name in ipairs({ "x-api-key", "authorization", "cookie", "x-other" }) do
+    seen[#seen + 1] = req.headers[name] or "-"
+  end
+  return require("buntime.response").new(table.concat(seen, " "))
+end }
+]]
+
+  it("wants its permission and its namespace, and does not get the credential", function()
+    local s = start({ RUNTIME_ROOT_KEY = ROOT }, {
+      files = {
+        ["apps/@acme/echo/index.lua"] = ECHO,
+        ["apps/@acme/echo/manifest.yaml"] = 'name: "@acme/echo"\nvisibility: protected\n',
+        ["apps/open/index.lua"] = ECHO,
+      },
+    })
+    local viewer = create(s, ROOT, { role = "viewer", namespaces = { "@acme" } }).key
+    local stranger = create(s, ROOT, { role = "viewer", namespaces = { "@other" } }).key
+    local powerless = create(s, ROOT, { role = "custom", permissions = { "plugins:read" } }).key
+    local PATH = "/@acme/echo/"
+    check_error(s:get(PATH), 401, "AUTH_REQUIRED")
+    check_error(s:get(PATH, with(stranger)), 403, "NAMESPACE_DENIED")
+    check_error(s:get(PATH, with(powerless)), 403, "PERMISSION_DENIED")
+    local other = { ["X-Other"] = "o" }
+    assert.equal("- - - o", s:get(PATH, with(viewer, other)).body)
+    other.Authorization = "Basic"
+    assert.equal("- Basic - o", s:get(PATH, with(viewer, other)).body)
+    assert.equal("- - - -", s:get(PATH, { headers = { Authorization = "Bearer " .. viewer } }).body)
+    assert.equal("- - a=b -", s:get(PATH, by_cookie("a=b; " .. login(s, viewer))).body)
+    -- elsewhere these headers are the app's own
+    assert.equal("mine - - -", s:get("/open/", with("mine")).body)
+    s:stop()
+  end)
+end)
+
 -- Sessions ----------------------------------------------------------------------------------------
 
 describe("a session", function()

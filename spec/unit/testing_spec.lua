@@ -127,14 +127,15 @@ describe("testing.context", function()
     local function status(options)
       local routes = Router.new()
       routes:use(testing.context(options).auth.require("plugins:read"))
-      routes:get("/x", function()
-        return "x"
+      routes:get("/x", function(c)
+        return c.var.principal
       end)
-      return routes:request("/x").status
+      local res = routes:request("/x")
+      return res.status, res:text()
     end
-    assert.equal(200, status())
-    assert.equal(200, status({ permissions = { "plugins:read" } }))
-    assert.equal(403, status({ permissions = {} }))
+    assert.same({ 200, "root" }, { status() })
+    assert.equal(200, (status({ permissions = { "plugins:read" } })))
+    assert.equal(403, (status({ permissions = {} })))
   end)
 end)
 
