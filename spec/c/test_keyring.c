@@ -299,18 +299,33 @@ static void test_sessions(void)
     remove_state();
 }
 
+/* A key that is about to expire, and a session of it; a busy machine needs a longer one. */
+static struct key_made log_in_briefly(struct keyring *ring, char token[TOKEN_SIZE])
+{
+    for (int64_t lifetime = 200;; lifetime *= 2) {
+        const struct key_made made = create(ring, "viewer", "", lifetime);
+        struct identity who;
+
+        CHECK(lifetime < 60000);
+        if (key_fits(ring, made.key, &who) == CREDENTIAL_FITS) {
+            keyring_log_in(ring, &who, token);
+            if (token_fits(ring, token, &who) == CREDENTIAL_FITS)
+                return made;
+        }
+    }
+}
+
 static void test_session_of_brief_key(void)
 {
     struct keyring *ring = open_ring(NULL);
-    const struct key_made made = create(ring, "viewer", "", 300);
     char token[TOKEN_SIZE];
+    const struct key_made made = log_in_briefly(ring, token);
     struct identity who;
 
-    log_in(ring, made.key, token);
-    CHECK(token_fits(ring, token, &who) == CREDENTIAL_FITS);
-    CHECK(who.expires == keyring_first(ring)->expires);
-    while (token_fits(ring, token, &who) == CREDENTIAL_FITS)
+    while (token_fits(ring, token, &who) == CREDENTIAL_FITS) {
+        CHECK(who.expires == keyring_find(ring, made.id)->expires);
         loop_turn(loop, 10);
+    }
     CHECK(token_fits(ring, token, &who) == CREDENTIAL_EXPIRED);
     keyring_free(ring);
     remove_state();
