@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-enum { NAME_MAX_FAST = 128, HEADERS_MAX = 128 };
+enum { NAME_MAX_FAST = 128, HEADERS_MAX = 256 };
 
 /* What the server says about the connection and the length, nobody else may. */
 static bool is_servers_own(struct str name)
@@ -88,6 +88,19 @@ struct collected {
     struct header at[HEADERS_MAX];
 };
 
+/* With a code, so that a worker can tell this from what went wrong in a handler. */
+static void raise_too_many(lua_State *L)
+{
+    lua_createtable(L, 0, 2);
+    lua_pushliteral(L, "TOO_MANY_HEADERS");
+    lua_setfield(L, -2, "code");
+    luaL_where(L, 1);
+    lua_pushfstring(L, "a response has more than %d headers", HEADERS_MAX);
+    lua_concat(L, 2);
+    lua_setfield(L, -2, "message");
+    lua_error(L);
+}
+
 /* The value at the top; it stays there as a string. */
 static void collect_value(lua_State *L, struct str name, struct collected *out)
 {
@@ -104,7 +117,7 @@ static void collect_value(lua_State *L, struct str name, struct collected *out)
                                                : "\"%s\" is not a header's name",
                    name.at);
     if (out->count == HEADERS_MAX)
-        luaL_error(L, "a response has more than %d headers", HEADERS_MAX);
+        raise_too_many(L);
     out->at[out->count++] = h;
 }
 

@@ -101,6 +101,8 @@ struct buf *channel_out(struct channel *channel)
         channel_flush(channel);
     if (channel->socket)
         loop_post(channel->loop, &channel->flush);
+    else
+        buf_reset(&channel->out);
     return &channel->out;
 }
 
@@ -159,10 +161,10 @@ void channel_drain(struct channel *channel)
 
 void channel_close(struct channel *channel)
 {
-    if (!channel->socket)
-        return;
-    loop_unpost(channel->loop, &channel->flush);
-    h2o_socket_close(channel->socket);
+    if (channel->socket) {
+        loop_unpost(channel->loop, &channel->flush);
+        h2o_socket_close(channel->socket);
+    }
     channel->socket = NULL;
     channel->over = true;
     buf_fini(&channel->in);

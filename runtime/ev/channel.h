@@ -28,10 +28,12 @@ struct channel {
 };
 
 void channel_open(struct channel *channel, struct loop *loop, int fd);
-/* Where to append what is to be sent; it will be, soon. */
+/* Where to append what is to be sent; it will be, soon. After its end it leads nowhere, until
+ * channel_close() once more.
+ */
 struct buf *channel_out(struct channel *channel);
 size_t channel_pending(const struct channel *channel); /* bytes that have not left yet */
 void channel_flush(struct channel *channel);           /* sends now what the socket takes */
 /* Reads what is there now; for one whose other side has ended. */
 void channel_drain(struct channel *channel);
-void channel_close(struct channel *channel); /* no-op if closed */
+void channel_close(struct channel *channel);

@@ -9,7 +9,7 @@
 #include "base/mem.h"
 #include "worker/pool_impl.h"
 
-enum { PENDING_MAX = FRAME_WINDOW + FRAME_INLINE_MAX };
+enum { PENDING_MAX = FRAME_WINDOW + FRAME_INLINE_MAX, HELD_UP_MS = 4 * STANDSTILL_MS };
 
 static struct pool_call **bucket(struct process *process, uint32_t stream)
 {
@@ -100,6 +100,13 @@ static void send_body(struct pool_call *call)
     }
 }
 
+/* Whether the process is busy with another request's code just now. */
+static bool is_held_up(const struct pool_call *call)
+{
+    return call->x && !group_is_fresh(call->group) && process_runs(call->process, 0) &&
+           !process_runs(call->process, call->stream);
+}
+
 static void time_out(struct timer *timer)
 {
     struct pool_call *call =
@@ -109,6 +116,12 @@ static void time_out(struct timer *timer)
     if (!process) {
         call->pool->stats.rejected++;
         call_refuse(call, 503, "WORKER_QUEUE_FULL", "The app's workers are all busy");
+        return;
+    }
+    if (!call->late && is_held_up(call)) {
+        call->late = true; /* another process may still answer it */
+        timer_start(call->pool->options.loop, timer, HELD_UP_MS);
+        process_doom(process);
         return;
     }
     call->pool->stats.timeouts++;

@@ -113,17 +113,31 @@ void pool_fail_waiting(struct group *group)
 
 static bool failed_lately(const struct group *group)
 {
-    return group->failure && group->starting == 0 &&
-           loop_now_ms(group->pool->options.loop) - group->failed_ms < FAILURE_MS;
+    if (!group->failure || group->starting > 0 ||
+        loop_now_ms(group->pool->options.loop) - group->failed_ms >= FAILURE_MS)
+        return false;
+    for (const struct process *p = group->processes; p; p = p->sibling_next) {
+        if (p->state == PROCESS_READY)
+            return false;
+    }
+    return true;
 }
 
-static bool is_full(const struct group *group)
+static bool is_over(const struct group *group)
 {
     const struct pool *pool = group->pool;
 
     return group_is_fresh(group)
                ? pool->queued_fresh >= pool->options.settings->ephemeral_queue_limit
                : group->queued >= WAITING_MAX;
+}
+
+/* What came in this turn of the loop may not have been given away yet. */
+static bool is_full(struct group *group)
+{
+    if (is_over(group))
+        turns_run(group->pool);
+    return is_over(group);
 }
 
 /* --- requests --- */
@@ -149,7 +163,7 @@ struct pool_call *pool_call(struct pool *pool,
     pool->stats.requests++;
     if (pool->stopping) {
         call_refuse_later(call, 503, "SHUTTING_DOWN", "The server is shutting down");
-    } else if (failed_lately(group) && !group->live) {
+    } else if (failed_lately(group)) {
         call_refuse_later(call, 0, NULL, NULL);
     } else if (is_full(group)) {
         pool->stats.rejected++;

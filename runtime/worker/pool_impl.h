@@ -84,6 +84,7 @@ struct process {
     bool stuck;                  /* not begun ones do not move: nothing new for it */
     bool slot;                   /* it computes for an app with ttl 0 */
     bool broken;                 /* it said what it may not: nothing more is read */
+    bool lost;                   /* its link has ended; it is about to be reaped */
     struct process *prev, *next; /* of the pool, newest first */
     struct process *sibling_prev, *sibling_next; /* of the group */
 };
@@ -101,7 +102,7 @@ struct pool_call {
     struct post refuse;
     unsigned status; /* of the refusal */
     const char *code, *message;
-    bool queued, repeated, headed;
+    bool queued, repeated, headed, late;
 
     struct str body; /* of the request; what was not sent yet */
     size_t window;   /* bytes of it that may be sent */
@@ -150,6 +151,7 @@ void group_release(struct group *group); /* freed when nothing is left of it */
 bool group_is_fresh(const struct group *group);
 
 /* turns.c */
+bool turns_usable(const struct process *process);      /* it may be given another request */
 void turns_add(struct pool_call *call, bool in_front); /* it waits */
 void turns_remove(struct pool_call *call);
 void turns_soon(struct pool *pool); /* dispatches at the end of the loop's turn */
@@ -169,6 +171,8 @@ void process_released(struct process *process); /* a request less in it */
 void process_used(struct process *process);     /* one more */
 void process_abandon(struct process *process);  /* it was reaped; at the pool's end */
 void process_doom(struct process *process);     /* after a time-out */
+/* Whether the stream's handler is what runs there, or just was; 0: any code of the app. */
+bool process_runs(const struct process *process, uint32_t stream);
 void process_show(const struct process *process, struct pool_worker *worker);
 
 /* call.c */

@@ -140,6 +140,17 @@ void process_drain(struct process *process, const char *reason)
     timer_start(loop_of(process), &process->timer, process->pool->options.settings->drain_timeout);
 }
 
+bool process_runs(const struct process *process, uint32_t stream)
+{
+    const struct watch_record *record = &process->page->record;
+    char phase[WATCH_PHASE_MAX];
+
+    if (atomic_load(&record->depth) == 0)
+        return false;
+    snprintf(phase, sizeof(phase), "#%u", (unsigned)stream);
+    return stream == 0 || strncmp(record->phase, phase, sizeof(phase)) == 0;
+}
+
 /* --- after a time-out --- */
 
 /* Whether Lua has been running without a pause since the last look. */
@@ -242,7 +253,6 @@ void process_released(struct process *process)
     struct pool *pool = process->pool;
 
     process->in_flight--;
-    process->stuck = false;
     process->used_ms = loop_now_ms(pool->options.loop);
     if (process->in_flight == 0)
         pool->stats.busy--;
@@ -361,6 +371,7 @@ static size_t on_input(struct channel *channel, struct str bytes)
     struct frame frame;
     enum frame_result result = FRAME_MORE;
 
+    process->stuck = false;
     while (!process->broken && (result = frame_next(&rest, &frame)) == FRAME_WHOLE)
         take(process, &frame);
     if (result == FRAME_BAD && !process->broken) {
@@ -376,22 +387,22 @@ static void on_ended(struct channel *channel)
     struct process *process =
         (struct process *)((char *)channel - offsetof(struct process, channel));
 
+    process->lost = true;
     child_kill(&process->child, SIGKILL);
     channel_close(channel);
 }
 
 /* --- after its end --- */
 
-/* Whether the call's handler, or its stream, was what ran at the end. */
-static bool was_running(const struct process *process, const struct pool_call *call)
+/* What ran too long says so; it took the others along. */
+static bool refuse_late(struct process *process, struct pool_call *call, bool running)
 {
-    const struct watch_record *record = &process->page->record;
-    char phase[WATCH_PHASE_MAX];
-
-    if (atomic_load(&record->depth) == 0)
+    if (!running || !call->x || strcmp(process->reason, "timeout") != 0)
         return false;
-    snprintf(phase, sizeof(phase), "#%u", (unsigned)call->stream);
-    return strncmp(record->phase, phase, sizeof(phase)) == 0;
+    call_leave(call);
+    process->pool->stats.timeouts++;
+    call_refuse(call, 504, "WORKER_TIMEOUT", "The app did not answer in time");
+    return true;
 }
 
 static void lose_calls(struct process *process)
@@ -403,7 +414,9 @@ static void lose_calls(struct process *process)
         while (process->calls[i]) {
             struct pool_call *call = process->calls[i];
             const bool begun = call->stream <= claimed;
-            call_lost(call, begun, begun && (fresh || was_running(process, call)));
+            const bool running = begun && (fresh || process_runs(process, call->stream));
+            if (!refuse_late(process, call, running))
+                call_lost(call, begun, running);
         }
     }
 }

@@ -83,22 +83,22 @@ void turns_remove(struct pool_call *call)
 
 /* --- processes --- */
 
-static bool takes_more(const struct process *p)
+bool turns_usable(const struct process *p)
 {
-    return p->state == PROCESS_READY && !p->stuck &&
-           p->assigned < p->group->app->manifest->max_requests && p->in_flight < IN_PROCESS_MAX;
+    if (p->state != PROCESS_READY || p->stuck || p->lost)
+        return false;
+    if (group_is_fresh(p->group))
+        return p->in_flight == 0;
+    return p->assigned < p->group->app->manifest->max_requests && p->in_flight < IN_PROCESS_MAX;
 }
 
 /* The one with the least to do. */
 static struct process *pick(const struct group *group)
 {
     struct process *best = NULL;
-    const bool fresh = group_is_fresh(group);
 
     for (struct process *p = group->processes; p; p = p->sibling_next) {
-        if (fresh ? p->state != PROCESS_READY || p->in_flight : !takes_more(p))
-            continue;
-        if (!best || p->in_flight < best->in_flight)
+        if (turns_usable(p) && (!best || p->in_flight < best->in_flight))
             best = p;
     }
     return best;
@@ -144,7 +144,7 @@ static unsigned usable(const struct group *group)
     unsigned count = group->starting;
 
     for (const struct process *p = group->processes; p; p = p->sibling_next)
-        count += takes_more(p);
+        count += turns_usable(p);
     return count;
 }
 
@@ -181,23 +181,45 @@ static bool give_one(struct group *group)
     return true;
 }
 
-/* One from each app, round after round, as long as any can be given away. */
-void turns_run(struct pool *pool)
+static void stand_again(struct group *group)
 {
-    bool given = true;
+    if (group->queued)
+        stand_in_line(group);
+    else
+        group_release(group);
+}
 
-    while (given) {
-        given = false;
-        for (size_t left = pool->turn_count; left > 0; left--) {
-            struct group *group = take_first(pool);
-            if (group->queued && give_one(group))
-                given = true;
-            if (group->queued)
-                stand_in_line(group);
-            else
-                group_release(group);
+/* Each app gives one away, if it can; those that did stand behind those that could not. */
+static bool go_round(struct pool *pool)
+{
+    struct group *served = NULL, **last = &served;
+    bool any = false;
+
+    for (size_t left = pool->turn_count; left > 0; left--) {
+        struct group *group = take_first(pool);
+        if (group->queued && give_one(group)) {
+            *last = group;
+            last = &group->turn_next;
+            group->in_turn = any = true;
+        } else {
+            stand_again(group);
         }
     }
+    *last = NULL;
+    while (served) {
+        struct group *group = served;
+        served = group->turn_next;
+        group->in_turn = false;
+        stand_again(group);
+    }
+    return any;
+}
+
+/* Round after round, as long as any request can be given away. */
+void turns_run(struct pool *pool)
+{
+    while (go_round(pool))
+        continue;
 }
 
 void turns_soon(struct pool *pool)

@@ -1,16 +1,14 @@
 -- Worker processes: the shapes of an app, a VM for each request and one that stays, and how processes end.
 
+local lfs = require("lfs")
 local socket = require("socket")
 
+local apps = require("spec.support.apps")
 local http = require("spec.support.http")
-local lfs = require("lfs")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
 
-local function app(name, code, lines)
-  local manifest = ("name: %s\nbase: /%s\nentrypoint: index.lua\n%s"):format(name, name, lines or "")
-  return { ["manifest.yaml"] = manifest, ["index.lua"] = code }
-end
+local app, ended, workers_of = apps.app, apps.ended, apps.workers
 
 local FETCH = [[
 local count = 0
@@ -87,29 +85,10 @@ return {
 
 local WARM = "ttl: 1h\n"
 
-local function children_of(pid)
-  return process.read(("/proc/%d/task/%d/children"):format(pid, pid)) or ""
-end
-
-local function workers_of(s)
-  local list = {}
-  for pid in children_of(s:pid()):gmatch("%d+") do
-    list[#list + 1] = tonumber(pid)
-  end
-  return list
-end
-
 local function start(plugins, env)
   env = env or {}
   env.RUNTIME_LOG_LEVEL = env.RUNTIME_LOG_LEVEL or "debug"
   return server.start({ plugins = plugins, env = env })
-end
-
---- Whether a worker of the app ended for the reason.
-local function ended(s, name, reason)
-  return s:wait_log(function(line)
-    return line.msg == "worker ended" and line.plugin == name and line.reason == reason
-  end, 10)
 end
 
 describe("a worker", function()
