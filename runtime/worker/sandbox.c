@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <linux/capability.h>
+#include <linux/seccomp.h>
 #include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -154,6 +155,11 @@ static bool drop_capabilities(bool keep_files, struct err *err)
     data[1] = (struct __user_cap_data_struct){0, 0, 0};
     return syscall(SYS_capset, &header, data) == 0 ||
            err_set(err, "SANDBOX_FAILED", "capabilities: %s", strerror(errno));
+}
+
+bool sandbox_seal(struct err *err)
+{
+    return prctl(PR_GET_SECCOMP) != SECCOMP_MODE_FILTER || calls_seal(err);
 }
 
 static unsigned threads(void)

@@ -43,3 +43,8 @@ void sandbox_missing(unsigned parts, unsigned have, char *out, size_t size);
  * it links to; `memory` counts from what it has by now.
  */
 bool sandbox_enter(const struct sandbox *sandbox, unsigned *applied, struct err *err);
+
+/* No further threads, for all threads that there are. Once, after sandbox_enter(), and only where
+ * `net` opens nothing: libcurl looks each name up in a thread of its own.
+ */
+bool sandbox_seal(struct err *err);

@@ -322,6 +322,12 @@ static const struct rule net_rules[] = {
     TCP(AF_INET6, IPPROTO_TCP),
 };
 
+/* For calls_seal(), which takes it away again. */
+static const struct rule seal_rules[] = {
+    WHEN("seccomp", 0, INT, SECCOMP_SET_MODE_FILTER),
+    WHEN("prctl", 0, INT, PR_GET_SECCOMP),
+};
+
 static const struct rule truncate_rules[] = {{.name = "openat2"}};
 
 /* Said as what it is: not permitted by the manifest. */
@@ -396,23 +402,42 @@ static int fill(scmp_filter_ctx filter, const struct sandbox *sandbox, bool trun
                         COUNT(no_access) - closed)) != 0 ||
         (rc = add_rules(filter, rules, COUNT(rules))) != 0)
         return rc;
-    if (net && (rc = add_rules(filter, net_rules, COUNT(net_rules))) != 0)
+    rc = net ? add_rules(filter, net_rules, COUNT(net_rules))
+             : add_rules(filter, seal_rules, COUNT(seal_rules));
+    if (rc != 0)
         return rc;
     if (truncate_held)
         return add_rules(filter, truncate_rules, COUNT(truncate_rules));
     return add(filter, SCMP_ACT_ERRNO(ENOSYS), "openat2", 0, NULL);
 }
 
-bool calls_enter(const struct sandbox *sandbox, bool truncate_held, struct err *err)
+static bool load(scmp_filter_ctx filter, int rc, struct err *err)
 {
-    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
-    int rc;
-
-    if (!filter)
-        return err_set(err, "SANDBOX_FAILED", "seccomp: out of memory");
-    rc = fill(filter, sandbox, truncate_held);
     if (rc == 0)
         rc = seccomp_load(filter);
     seccomp_release(filter);
     return rc == 0 || err_set(err, "SANDBOX_FAILED", "seccomp: %s", strerror(-rc));
+}
+
+bool calls_enter(const struct sandbox *sandbox, bool truncate_held, struct err *err)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+
+    if (!filter)
+        return err_set(err, "SANDBOX_FAILED", "seccomp: out of memory");
+    return load(filter, fill(filter, sandbox, truncate_held), err);
+}
+
+bool calls_seal(struct err *err)
+{
+    scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ALLOW);
+    int rc;
+
+    if (!filter)
+        return err_set(err, "SANDBOX_FAILED", "seccomp: out of memory");
+    if ((rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0)) == 0 &&
+        (rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1)) == 0 &&
+        (rc = add(filter, SCMP_ACT_ERRNO(EAGAIN), "clone", 0, NULL)) == 0)
+        rc = add(filter, SCMP_ACT_ERRNO(EPERM), "seccomp", 0, NULL);
+    return load(filter, rc, err);
 }

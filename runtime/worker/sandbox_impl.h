@@ -18,3 +18,4 @@ bool calls_supported(void);
  * be allowed.
  */
 bool calls_enter(const struct sandbox *sandbox, bool truncate_held, struct err *err);
+bool calls_seal(struct err *err);

@@ -101,6 +101,42 @@ static int threads(void)
     return error == EACCES ? 0 : EINVAL;
 }
 
+static void *waits(void *arg)
+{
+    pause();
+    return arg;
+}
+
+/* Threads that are there go on, and are held as well; there are no more. */
+static int seals(void)
+{
+    static int error = -1;
+    pthread_t thread, other;
+    struct err err;
+    int rc;
+
+    if (pthread_create(&thread, NULL, waits, NULL) != 0)
+        return 250;
+    if (!sandbox_seal(&err)) {
+        fprintf(stderr, "%s\n", err.message);
+        return 251;
+    }
+    rc = pthread_create(&other, NULL, in_thread, &error);
+    return rc == 0 || error != -1 ? 252 : rc;
+}
+
+static int seals_twice(void)
+{
+    struct err err;
+
+    return !sandbox_seal(&err) || sandbox_seal(&err) ? 1 : 0;
+}
+
+static int filters(void)
+{
+    return TRIED(syscall(SYS_seccomp, 1, 0, NULL));
+}
+
 static int makes_code(void)
 {
     void *code = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
@@ -552,6 +588,9 @@ static const struct try tries[] = {
     {"list the app", lists_app, 0, 0, 0},
     {"write", writes_out, 0, 0, 0},
     {"threads", threads, 0, FILES, 0},
+    {"seal", seals, EAGAIN, CALLS, 0},
+    {"seal twice", seals_twice, 0, CALLS, 0},
+    {"filter with net", filters, EPERM, CALLS, NET},
     {"code", makes_code, 0, 0, 0},
     {"itself", signals_itself, 0, 0, 0},
     {"link", speaks_to_server, 0, 0, 0},
