@@ -253,6 +253,8 @@ static void take_hello(struct worker *worker, const struct frame_hello *hello)
 {
     worker->id = mem_copy(hello->worker.at);
     worker->name = mem_copy(hello->name.at);
+    worker->data = mem_copy(hello->data.at);
+    worker->sealed = hello->net_count == 0 && !(hello->flags & FRAME_UNCONFINED);
     worker->entry = mem_printf("%s/%s", hello->dir.at, hello->entrypoint.at);
     worker->memory = (size_t)hello->memory;
     worker->fresh = hello->flags & FRAME_FRESH;
@@ -290,12 +292,14 @@ static bool begin(struct worker *worker, struct err *err)
         .app = worker,
         .on_fault = on_fault,
         .worker = true,
+        .data_dir = worker->data,
     };
     const struct watchdog_options watch = {
         .limit_ms = worker->settings.watchdog,
         .record = &worker->page->record,
     };
 
+    setenv("UV_THREADPOOL_SIZE", "4", 1); /* read with the first job */
     worker->loop = loop_new(err);
     if (!worker->loop)
         return false;
@@ -309,7 +313,7 @@ static bool begin(struct worker *worker, struct err *err)
     worker->plugins = plugins_new(&options);
     worker->renew.run = renew;
     worker->last_waiting = &worker->waiting;
-    return true;
+    return !worker->sealed || worker_seal(worker, err);
 }
 
 static void run(struct worker *worker)
@@ -337,6 +341,7 @@ static void finish(struct worker *worker)
     settings_fini(&worker->settings);
     free(worker->id);
     free(worker->name);
+    free(worker->data);
     free(worker->entry);
 }
 
@@ -346,13 +351,15 @@ int command_worker(void)
     struct buf input = {0};
     struct frame_hello hello;
     struct err err;
+    bool ok;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL); /* who died before that has closed the link */
     if (!read_hello(&input, &hello) || !map_page(&worker))
         return 2;
     take_hello(&worker, &hello);
+    ok = (hello.flags & FRAME_UNCONFINED) || worker_confine(&hello, &err);
     buf_fini(&input);
-    if (!begin(&worker, &err)) {
+    if (!ok || !begin(&worker, &err)) {
         log_err(worker.name, NULL, &err);
         return 1;
     }

@@ -1,6 +1,7 @@
 /* A worker process: one app's code, spoken to by the server over a link (worker/frame.h).
  *
  * worker.c          the process: its beginning, its link, its end
+ * worker_sandbox.c  what it may do from now on, as the kernel enforces it
  * worker_vm.c       a VM with the app's code in it: one for all requests, or a new one for each
  * worker_request.c  the requests
  *
@@ -39,9 +40,11 @@ struct worker {
     struct plugins *plugins;
     struct shared *shared;
     struct watchdog *watchdog;
+    struct job threads;  /* makes the pool start its threads */
+    char *data; /* the folder of files that are named without a place */
     char *id, *name, *entry; /* entry: the path of the app's file */
     size_t memory;
-    bool fresh, development;
+    bool fresh, development, sealed;
     bool announced; /* that it is ready */
     bool ending;
     struct instance *in; /* the VM; NULL: there is none */
@@ -59,6 +62,11 @@ struct buf *worker_out(struct worker *worker);
 void worker_fault(struct worker *worker, const struct err *err, const char *request_id);
 void worker_loaded(struct worker *worker);
 void worker_load_failed(struct worker *worker, const struct err *err);
+
+/* worker_sandbox.c */
+bool worker_confine(const struct frame_hello *hello, struct err *err);
+/* After the process has started what threads it needs. */
+bool worker_seal(struct worker *worker, struct err *err);
 
 /* worker_vm.c */
 void worker_vm_open(struct worker *worker); /* ends in worker_loaded() or worker_load_failed() */

@@ -58,8 +58,11 @@ static const char *push_temporary(lua_State *L)
 static const char *push_of_instance(lua_State *L, const struct instance *instance)
 {
     const char *state = plugins_settings(instance->plugins)->state_dir;
+    const char *data = plugins_options(instance->plugins)->data_dir;
 
-    if (instance->manifest)
+    if (data)
+        lua_pushstring(L, data);
+    else if (instance->manifest)
         lua_pushfstring(L, "%s/data/%s", state, instance->name);
     else
         lua_pushfstring(L, "%s/control", state);

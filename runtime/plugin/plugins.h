@@ -140,6 +140,7 @@ struct plugins_options {
     struct registry *registry;      /* the worker apps, for bindings; may be NULL */
     struct pool *pool;              /* their processes, likewise */
     bool worker;                    /* of a worker process: no sockets, no schedules */
+    const char *data_dir;           /* of every instance; NULL: below RUNTIME_STATE_DIR */
     /* `instance` is about to be freed. May be NULL. */
     void (*on_gone)(void *app, struct instance *instance);
     /* Before each reload reads anything: e.g. to read RUNTIME_ENV_FILE again. */

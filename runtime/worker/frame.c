@@ -232,6 +232,7 @@ bool frame_read_hello(struct str payload, struct frame_hello *hello)
     hello->entrypoint = frame_get_str(&r);
     hello->worker = frame_get_str(&r);
     hello->tmp = frame_get_str(&r);
+    hello->data = frame_get_str(&r);
     hello->memory = frame_get_u64(&r);
     hello->watchdog_ms = frame_get_u64(&r);
     hello->log_level = frame_get_u32(&r);
@@ -271,6 +272,7 @@ void frame_add_hello(struct buf *out,
     frame_put_str(out, hello->entrypoint);
     frame_put_str(out, hello->worker);
     frame_put_str(out, hello->tmp);
+    frame_put_str(out, hello->data);
     frame_put_u64(out, hello->memory);
     frame_put_u64(out, hello->watchdog_ms);
     frame_put_u32(out, hello->log_level);

@@ -93,11 +93,11 @@ bool frame_get_err(struct frame_reader *r, struct err *err);
 
 struct frame_hello {
     struct str name, version, base, dir, entrypoint;
-    struct str worker, tmp;
+    struct str worker, tmp, data; /* data: where files go that are named without a place */
     uint64_t memory, watchdog_ms; /* watchdog_ms 0: off */
     uint32_t log_level;
     uint32_t flags; /* enum frame_hello_flag */
-    /* What the manifest asks the sandbox to open: so many texts each, read by frame_get_str(). */
+    /* What the sandbox opens (worker/policy.h): so many texts each, read by frame_get_str(). */
     struct frame_reader read, write, net;
     uint32_t read_count, write_count, net_count;
 };
@@ -105,6 +105,7 @@ struct frame_hello {
 enum frame_hello_flag {
     FRAME_FRESH = 1, /* a VM for each request */
     FRAME_DEVELOPMENT = 2,
+    FRAME_UNCONFINED = 4, /* RUNTIME_SANDBOX=off */
 };
 
 bool frame_read_hello(struct str payload, struct frame_hello *hello);

@@ -14,7 +14,10 @@
 #include "base/mem.h"
 #include "data/files.h"
 #include "worker/environ.h"
+#include "worker/gate.h"
+#include "worker/policy.h"
 #include "worker/pool_impl.h"
+#include "worker/sandbox.h"
 
 enum { LINK_BYTES = 512 * 1024 };
 
@@ -111,6 +114,53 @@ void launch_remove_tmp(struct pool *pool, char *tmp)
     loop_submit(pool->options.loop, &removal->job);
 }
 
+/* --- the sandbox --- */
+
+static bool check_required(const struct settings *settings, struct err *err)
+{
+    char missing[256];
+
+    sandbox_missing(SANDBOX_ALL, sandbox_supported(), missing, sizeof(missing));
+    return settings->sandbox != SANDBOX_REQUIRE || !*missing ||
+           err_set(err, "SANDBOX_UNAVAILABLE",
+                   "RUNTIME_SANDBOX=require: this kernel has no sandbox for %s", missing);
+}
+
+static void tell_refused(void *arg, const char *what)
+{
+    const struct process *process = arg;
+    const struct pool_options *options = &process->pool->options;
+    char message[384];
+    const struct log_line line = {
+        .level = LOG_WARN, .message = message, .plugin = process->group->app->name};
+
+    snprintf(message, sizeof(message), "the app asked for %s, which permissions.net does not have",
+             what);
+    if (options->on_log)
+        options->on_log(options->app, process->group->app, &line);
+}
+
+/* `*fd` is for the worker; without permissions.net there is no gate. */
+static bool make_gate(struct process *process, int *fd, struct err *err)
+{
+    const struct pool_options *options = &process->pool->options;
+    const struct gate_options gate = {
+        .loop = options->loop,
+        .net = process->group->app->manifest->permissions.net,
+        .app = process,
+        .refused = tell_refused,
+    };
+    int pair[2];
+
+    if (!*gate.net || options->settings->sandbox == SANDBOX_OFF)
+        return true;
+    if (!gate_pair(pair, err))
+        return false;
+    *fd = pair[1];
+    process->gate = gate_new(&gate, pair[0], err);
+    return process->gate != NULL;
+}
+
 /* --- starting --- */
 
 static bool make_page(struct process *process, int *fd, struct err *err)
@@ -140,7 +190,7 @@ static bool make_link(int pair[2], struct err *err)
     return true;
 }
 
-static bool spawn(struct process *process, const int *fds, struct err *err)
+static bool spawn(struct process *process, const int *fds, int fd_count, struct err *err)
 {
     char **env = make_environ(process);
     char *argv[] = {"buntime", "worker", process->group->app->name, process->id, NULL};
@@ -149,7 +199,7 @@ static bool spawn(struct process *process, const int *fds, struct err *err)
         .argv = argv,
         .env = env,
         .fds = fds,
-        .fd_count = 2,
+        .fd_count = fd_count,
     };
     bool ok;
 
@@ -167,7 +217,7 @@ static uint64_t watchdog_of(const struct process *process)
     return limit && timeout < limit ? timeout : limit;
 }
 
-static void say_hello(struct process *process)
+static void say_hello(struct process *process, const struct policy *policy)
 {
     const struct settings *settings = process->pool->options.settings;
     const struct app *app = process->group->app;
@@ -180,38 +230,63 @@ static void say_hello(struct process *process)
         .entrypoint = str_of(manifest->entrypoint),
         .worker = str_of(process->id),
         .tmp = str_of(process->tmp),
+        .data = str_of(policy->data),
         .memory = manifest->memory ? manifest->memory : settings->vm_memory,
         .watchdog_ms = watchdog_of(process),
         .log_level = (uint32_t)settings->log_level,
         .flags = (manifest->ttl == 0 ? FRAME_FRESH : 0u) |
-                 (settings->env == ENV_DEVELOPMENT ? FRAME_DEVELOPMENT : 0u),
+                 (settings->env == ENV_DEVELOPMENT ? FRAME_DEVELOPMENT : 0u) |
+                 (settings->sandbox == SANDBOX_OFF ? FRAME_UNCONFINED : 0u),
     };
 
-    frame_add_hello(channel_out(&process->channel), &hello, manifest->permissions.read,
-                    manifest->permissions.write, manifest->permissions.net);
+    frame_add_hello(channel_out(&process->channel), &hello, (const char *const *)policy->read,
+                    (const char *const *)policy->write, manifest->permissions.net);
+}
+
+/* What the process is given: the link, the page, the gate. */
+enum { LINK, PAGE, GATE, FDS };
+
+static bool begin(struct process *process, int *fds, int *link, struct err *err)
+{
+    int pair[2] = {-1, -1};
+    bool ok = make_link(pair, err);
+
+    *link = pair[0];
+    fds[LINK] = pair[1];
+    ok = ok && make_page(process, &fds[PAGE], err) && make_gate(process, &fds[GATE], err);
+    return ok && spawn(process, fds, fds[GATE] >= 0 ? FDS : GATE, err);
+}
+
+static void undo(struct process *process, int link)
+{
+    if (link >= 0)
+        close(link);
+    if (process->page)
+        munmap(process->page, sizeof(*process->page));
+    gate_free(process->gate);
+    launch_remove_tmp(process->pool, process->tmp);
 }
 
 bool launch(struct process *process, struct err *err)
 {
-    int fds[2] = {-1, -1}, pair[2] = {-1, -1};
-    bool ok = make_tmp(process, err) && make_link(pair, err) && make_page(process, &fds[1], err);
+    const struct settings *settings = process->pool->options.settings;
+    int fds[FDS] = {-1, -1, -1}, link = -1;
+    struct policy *policy = NULL;
+    bool ok = check_required(settings, err) && make_tmp(process, err) &&
+              (policy = policy_new(process->group->app, settings, process->tmp, err)) &&
+              begin(process, fds, &link, err);
 
-    fds[0] = pair[1];
-    ok = ok && spawn(process, fds, err);
-    for (int i = 0; i < 2; i++) {
+    for (int i = 0; i < FDS; i++) {
         if (fds[i] >= 0)
             close(fds[i]);
     }
     if (ok) {
-        channel_open(&process->channel, process->pool->options.loop, pair[0]);
-        say_hello(process);
+        channel_open(&process->channel, process->pool->options.loop, link);
+        say_hello(process, policy);
         channel_flush(&process->channel); /* before anything else is done */
-        return true;
+    } else {
+        undo(process, link);
     }
-    if (pair[0] >= 0)
-        close(pair[0]);
-    if (process->page)
-        munmap(process->page, sizeof(*process->page));
-    launch_remove_tmp(process->pool, process->tmp);
-    return false;
+    policy_free(policy);
+    return ok;
 }

@@ -58,6 +58,8 @@ struct group {
     struct group *next;      /* of the bucket */
 };
 
+struct gate;
+
 enum process_state { PROCESS_STARTING, PROCESS_READY, PROCESS_DRAINING, PROCESS_ENDING };
 
 struct process {
@@ -71,6 +73,7 @@ struct process {
     const char *reason;
     char id[16];
     char *tmp; /* its temporary folder */
+    struct gate *gate; /* by which it connects; NULL: it may not */
     struct pool_call *calls[STREAM_BUCKETS];
     unsigned in_flight;
     uint32_t last_stream;

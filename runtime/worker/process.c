@@ -7,6 +7,7 @@
 #include <sys/wait.h>
 
 #include "base/mem.h"
+#include "worker/gate.h"
 #include "worker/pool_impl.h"
 
 static struct loop *loop_of(const struct process *process)
@@ -462,6 +463,7 @@ static void process_free(struct process *process)
     channel_close(&process->channel);
     delist(process);
     munmap(process->page, sizeof(*process->page));
+    gate_free(process->gate);
     launch_remove_tmp(pool, process->tmp);
     free(process);
     group_release(group);

@@ -437,7 +437,7 @@ bool calls_seal(struct err *err)
         return err_set(err, "SANDBOX_FAILED", "seccomp: out of memory");
     if ((rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_NNP, 0)) == 0 &&
         (rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1)) == 0 &&
-        (rc = add(filter, SCMP_ACT_ERRNO(EAGAIN), "clone", 0, NULL)) == 0)
+        (rc = add(filter, SCMP_ACT_ERRNO(EPERM), "clone", 0, NULL)) == 0)
         rc = add(filter, SCMP_ACT_ERRNO(EPERM), "seccomp", 0, NULL);
     return load(filter, rc, err);
 }

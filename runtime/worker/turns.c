@@ -135,7 +135,10 @@ static bool start(struct group *group)
     if (process_start(group, &err))
         return true;
     pool_tell_fault(group, &err, NULL);
-    turns_fail(group, 503, "WORKER_NOT_STARTED", "The app's worker could not be started");
+    if (strcmp(err.code, "SANDBOX_UNAVAILABLE") == 0)
+        turns_fail(group, 503, err.code, "This server cannot hold apps back, and must");
+    else
+        turns_fail(group, 503, "WORKER_NOT_STARTED", "The app's worker could not be started");
     return false;
 }
 
