@@ -40,8 +40,8 @@ struct worker {
     struct plugins *plugins;
     struct shared *shared;
     struct watchdog *watchdog;
-    struct job threads;  /* makes the pool start its threads */
-    char *data; /* the folder of files that are named without a place */
+    struct job threads;      /* makes the pool start its threads */
+    char *data;              /* the folder of files that are named without a place */
     char *id, *name, *entry; /* entry: the path of the app's file */
     size_t memory;
     bool fresh, development, sealed;

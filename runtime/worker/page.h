@@ -19,7 +19,11 @@ struct worker_page {
     _Atomic uint64_t memory;    /* bytes of its VMs */
 };
 
-enum { PAGE_LINK_FD = 3, PAGE_MEMORY_FD = 4, PAGE_GATE_FD = 5 }; /* descriptors of a worker process */
+enum {
+    PAGE_LINK_FD = 3,
+    PAGE_MEMORY_FD = 4,
+    PAGE_GATE_FD = 5
+}; /* descriptors of a worker process */
 
 /* The worker's: false: `stream` was revoked, and its frames are to be ignored. */
 static inline bool page_claim(struct worker_page *page, uint32_t stream)

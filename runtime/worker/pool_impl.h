@@ -72,7 +72,7 @@ struct process {
     enum process_state state;
     const char *reason;
     char id[16];
-    char *tmp; /* its temporary folder */
+    char *tmp;         /* its temporary folder */
     struct gate *gate; /* by which it connects; NULL: it may not */
     struct pool_call *calls[STREAM_BUCKETS];
     unsigned in_flight;

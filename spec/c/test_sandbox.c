@@ -588,7 +588,7 @@ static const struct try tries[] = {
     {"list the app", lists_app, 0, 0, 0},
     {"write", writes_out, 0, 0, 0},
     {"threads", threads, 0, FILES, 0},
-    {"seal", seals, EAGAIN, CALLS, 0},
+    {"seal", seals, EPERM, CALLS, 0},
     {"seal twice", seals_twice, 0, CALLS, 0},
     {"filter with net", filters, EPERM, CALLS, NET},
     {"code", makes_code, 0, 0, 0},
