@@ -9,7 +9,8 @@ local LANDLOCK = "444,445,446"
 local function without_landlock(mode)
   return server.start({
     command = { "luajit", LACK, LANDLOCK, server.binary(), "serve" },
-    env = { RUNTIME_SANDBOX = mode },
+    env = { RUNTIME_SANDBOX = mode, RUNTIME_WORKER_DIRS = "apps" },
+    files = { ["apps/hello/index.lua"] = 'return { fetch = function() return "hello" end }' },
   })
 end
 
@@ -30,6 +31,7 @@ describe("a kernel without Landlock", function()
   it("is told of once, and served on", function()
     local s = without_landlock()
     assert.equal(200, s:get("/api/health/ready").status)
+    assert.equal("hello", s:get("/hello/").body)
     s:reload()
     local lines = told(s)
     s:stop()
@@ -47,8 +49,11 @@ describe("a kernel without Landlock", function()
       res:json().reasons
     )
     assert.equal(200, s:get("/api/health/live").status)
+    res = s:get("/hello/")
+    assert.equal(503, res.status)
+    assert.equal("SANDBOX_UNAVAILABLE", res:json().code)
     s:allow_errors("RUNTIME_SANDBOX=require")
-    assert.equal(1, #told(s))
+    assert.equal(2, #told(s)) -- at the start, and the request
     s:stop()
   end)
 end)
