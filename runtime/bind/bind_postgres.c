@@ -1,10 +1,6 @@
 /* buntime.core.postgres: pools of connections, transactions and listeners as Lua values.
- *
- * A call is a request on its way, with the task that waits for it. A task that is cancelled leaves
- * its call behind, which is then freed by the request's `done` and touches no VM any more.
  */
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include <lauxlib.h>
@@ -14,30 +10,9 @@
 #include "bind/json.h"
 #include "bind/misuse.h"
 #include "bind/postgres.h"
-#include "bind/sql.h"
+#include "bind/postgres_call.h"
 #include "ev/loop.h"
-#include "vm/call.h"
 #include "vm/task.h"
-
-/* How much of a result is made into tables in one turn of the loop. */
-enum { SLICE_ROWS = 1000, SLICE_BYTES = 256 << 10 };
-
-struct lua_tx {
-    struct lua_postgres *owner; /* kept alive by the value's environment */
-    uint64_t id;                /* 0: not begun */
-    bool ended;
-};
-
-struct call {
-    struct postgres_request request; /* first: done() casts back */
-    struct vm *vm;
-    struct task *task; /* NULL: cancelled */
-    struct lua_tx *tx; /* whose COMMIT it is; valid while the task waits */
-    int anchor;        /* reference of the transaction that BEGIN is to give */
-    int list;          /* reference of the rows made so far */
-    struct post slice;
-    struct sql_rows rows;
-};
 
 /* --- pools and transactions --- */
 
@@ -66,7 +41,7 @@ static int collect_db(lua_State *L)
 
 static int collect_tx(lua_State *L)
 {
-    struct lua_tx *tx = lua_touserdata(L, 1);
+    struct postgres_tx *tx = lua_touserdata(L, 1);
 
     if (tx->id && !tx->ended && tx->owner->pool)
         postgres_rollback(tx->owner->pool, tx->id);
@@ -86,7 +61,7 @@ bool postgres_check_db(lua_State *L, struct lua_postgres **db)
 /* What a verb works on: a pool, or a transaction. */
 struct place {
     struct lua_postgres *db;
-    struct lua_tx *tx;
+    struct postgres_tx *tx;
 };
 
 static bool check_tx(lua_State *L, struct place *place)
@@ -116,186 +91,7 @@ static bool check_place(lua_State *L, struct place *place)
     return userdata_of(L, 1, POSTGRES_TX_TYPE) ? check_tx(L, place) : check_db(L, place);
 }
 
-/* --- answers --- */
-
-static void free_call(struct call *call)
-{
-    lua_State *L = call->task ? vm_main(call->vm) : NULL;
-
-    if (L) {
-        luaL_unref(L, LUA_REGISTRYINDEX, call->anchor);
-        luaL_unref(L, LUA_REGISTRYINDEX, call->list);
-    }
-    postgres_request_fini(&call->request);
-    free(call);
-}
-
-static void set_field(lua_State *L, const char *name, const char *value)
-{
-    if (!value)
-        return;
-    lua_pushstring(L, value);
-    lua_setfield(L, -2, name);
-}
-
-void postgres_push_error(lua_State *L, const struct postgres_error *error, const char *statement)
-{
-    sql_push_error(L, error->code, error->message, statement, error->position);
-    set_field(L, "detail", error->detail);
-    set_field(L, "hint", error->hint);
-    set_field(L, "constraint", error->constraint);
-}
-
-static int push_failure(lua_State *L, void *arg)
-{
-    const struct call *call = arg;
-
-    postgres_push_error(L, &call->request.error, call->request.sql);
-    return 1;
-}
-
-/* Goes on with the error that `push` makes, or with why it could not be made. */
-static void answer_error(struct call *call, const struct err *err)
-{
-    struct task *task = call->task;
-    lua_State *L = vm_main(call->vm); /* an error on a stack that has yielded would end its wait */
-    struct err full;
-
-    if (err)
-        lua_pushstring(L, err->message);
-    else if (!vm_protect(L, push_failure, call, 1, &full))
-        lua_pushstring(L, full.message);
-    lua_xmove(L, task_state(task), 1);
-    free_call(call);
-    task_resume_error(task);
-}
-
-static int push_changes(lua_State *L, const struct postgres_request *r)
-{
-    lua_createtable(L, 0, 1);
-    sql_push_integer(L, r->changes);
-    lua_setfield(L, -2, "changes");
-    return 1;
-}
-
-static int push_result(lua_State *L, void *arg)
-{
-    struct call *call = arg;
-
-    if (call->request.verb == POSTGRES_EXEC)
-        return push_changes(L, &call->request);
-    if (call->request.verb == POSTGRES_FIRST) {
-        sql_push_row(L, &call->rows);
-        return 1;
-    }
-    if (call->list == LUA_NOREF)
-        sql_push_list(L, call->rows.count < SLICE_ROWS ? call->rows.count : SLICE_ROWS);
-    else
-        lua_rawgeti(L, LUA_REGISTRYINDEX, call->list);
-    sql_push_rows(L, &call->rows, SLICE_ROWS, SLICE_BYTES);
-    if (call->rows.made < call->rows.count && call->list == LUA_NOREF) {
-        lua_pushvalue(L, -1);
-        call->list = luaL_ref(L, LUA_REGISTRYINDEX);
-    }
-    return 1;
-}
-
-static bool is_unfinished(const struct call *call)
-{
-    return call->request.verb == POSTGRES_ROWS && call->rows.made < call->rows.count;
-}
-
-static void answer_rows(struct call *call)
-{
-    struct task *task = call->task;
-    lua_State *L = vm_main(call->vm);
-    struct err err;
-
-    if (!vm_protect(L, push_result, call, 1, &err)) {
-        answer_error(call, &err);
-    } else if (is_unfinished(call)) {
-        lua_pop(L, 1);
-        loop_post(vm_loop(call->vm), &call->slice);
-    } else {
-        lua_xmove(L, task_state(task), 1);
-        free_call(call);
-        task_resume(task, 1);
-    }
-}
-
-static void next_slice(struct post *post)
-{
-    answer_rows((struct call *)((char *)post - offsetof(struct call, slice)));
-}
-
-static void answer_control(struct call *call)
-{
-    struct task *task = call->task;
-    const bool begun = call->request.verb == POSTGRES_BEGIN;
-    lua_State *L = task_state(task);
-
-    if (begun) {
-        lua_rawgeti(L, LUA_REGISTRYINDEX, call->anchor);
-        ((struct lua_tx *)lua_touserdata(L, -1))->id = call->request.transaction;
-    }
-    free_call(call);
-    task_resume(task, begun ? 1 : 0);
-}
-
-static void done(struct postgres_request *request)
-{
-    struct call *call = (struct call *)request;
-
-    if (!call->task) {
-        free_call(call);
-        return;
-    }
-    if (call->tx)
-        call->tx->ended = true;
-    if (!request->ok) {
-        answer_error(call, NULL);
-        return;
-    }
-    call->rows = (struct sql_rows){request->names.data, request->column_count, request->row_count,
-                                   request->cells.data, 0};
-    if (request->verb <= POSTGRES_EXEC)
-        answer_rows(call);
-    else
-        answer_control(call);
-}
-
-/* --- calls --- */
-
-/* The task is cancelled. */
-static void undo(void *arg)
-{
-    struct call *call = arg;
-    lua_State *L = vm_main(call->vm);
-    const int anchor = call->anchor;
-
-    luaL_unref(L, LUA_REGISTRYINDEX, call->list);
-    call->task = NULL;
-    if (call->rows.count > 0) { /* it is being made into tables */
-        loop_unpost(vm_loop(call->vm), &call->slice);
-        free_call(call);
-    } else {
-        postgres_cancel(&call->request); /* may free it */
-    }
-    luaL_unref(L, LUA_REGISTRYINDEX, anchor);
-}
-
-static struct call *new_call(lua_State *L, enum postgres_verb verb)
-{
-    struct call *call = mem_alloc(sizeof(*call));
-
-    call->request.verb = verb;
-    call->request.done = done;
-    call->vm = vm_of(L);
-    call->task = task_current(L);
-    call->anchor = call->list = LUA_NOREF;
-    call->slice.run = next_slice;
-    return call;
-}
+/* --- verbs --- */
 
 /* Tables that are no blobs go as JSON. */
 static void encode_tables(lua_State *L, int first)
@@ -353,18 +149,18 @@ static bool check_statement(lua_State *L)
 static int run(lua_State *L, enum postgres_verb verb)
 {
     struct place place;
-    struct call *call;
+    struct postgres_call *call;
 
     if (!check_place(L, &place) || !check_statement(L))
         return 2;
-    call = new_call(L, verb);
+    call = postgres_call_new(L, verb);
     call->request.sql = mem_copy(lua_tostring(L, 2));
     call->request.sql_len = lua_objlen(L, 2);
     call->request.transaction = place.tx ? place.tx->id : 0;
     call->request.value_count = (unsigned)lua_gettop(L) - 2;
     sql_add_values(L, 3, &call->request.values);
     postgres_submit(place.db->pool, &call->request);
-    return task_wait(L, undo, call);
+    return postgres_call_wait(L, call);
 }
 
 static int query(lua_State *L)
@@ -386,15 +182,15 @@ static int exec(lua_State *L)
 static int begin(lua_State *L)
 {
     struct place place;
-    struct lua_tx *tx;
-    struct call *call;
+    struct postgres_tx *tx;
+    struct postgres_call *call;
     int anchor;
 
     if (!check_db(L, &place))
         return 2;
     lua_settop(L, 1);
     tx = lua_newuserdata(L, sizeof(*tx)); /* db tx */
-    *tx = (struct lua_tx){.owner = place.db};
+    *tx = (struct postgres_tx){.owner = place.db};
     lua_createtable(L, 1, 0);
     lua_pushvalue(L, 1);
     lua_rawseti(L, -2, 1);
@@ -402,11 +198,11 @@ static int begin(lua_State *L)
     luaL_getmetatable(L, POSTGRES_TX_TYPE);
     lua_setmetatable(L, 2);
     anchor = luaL_ref(L, LUA_REGISTRYINDEX);
-    call = new_call(L, POSTGRES_BEGIN);
-    call->anchor = anchor;
-    call->request.holder = call->task;
+    call = postgres_call_new(L, POSTGRES_BEGIN);
+    call->call.anchor = anchor;
+    call->request.holder = call->call.task;
     postgres_submit(place.db->pool, &call->request);
-    return task_wait(L, undo, call);
+    return postgres_call_wait(L, call);
 }
 
 /* control(tx, "commit" | "save" | "release", level): waits */
@@ -417,36 +213,29 @@ static int control(lua_State *L)
     const enum postgres_verb verb = verbs[luaL_checkoption(L, 2, NULL, names)];
     const unsigned level = (unsigned)luaL_optinteger(L, 3, 0);
     struct place place;
-    struct call *call;
+    struct postgres_call *call;
 
     if (!check_tx(L, &place))
         return 2;
-    call = new_call(L, verb);
+    call = postgres_call_new(L, verb);
     call->request.transaction = place.tx->id;
     call->request.level = level;
     call->tx = verb == POSTGRES_COMMIT ? place.tx : NULL;
     postgres_submit(place.db->pool, &call->request);
-    return task_wait(L, undo, call);
-}
-
-static void forget(struct postgres_request *request)
-{
-    free_call((struct call *)request);
+    return postgres_call_wait(L, call);
 }
 
 /* undo(tx, level): back to the savepoint; does not wait, so that a cancelled task can do it */
 static int undo_to(lua_State *L)
 {
-    struct lua_tx *tx = luaL_checkudata(L, 1, POSTGRES_TX_TYPE);
+    struct postgres_tx *tx = luaL_checkudata(L, 1, POSTGRES_TX_TYPE);
     const unsigned level = (unsigned)luaL_checkinteger(L, 2);
-    struct call *call;
+    struct postgres_call *call;
 
     if (!tx->owner->pool || tx->ended)
         return 0;
-    call = new_call(L, POSTGRES_UNDO);
-    call->task = NULL;
-    call->request.cancelled = true;
-    call->request.done = forget;
+    call = postgres_call_new(L, POSTGRES_UNDO);
+    postgres_call_abandon(call);
     call->request.transaction = tx->id;
     call->request.level = level;
     postgres_submit(tx->owner->pool, &call->request);
@@ -456,7 +245,7 @@ static int undo_to(lua_State *L)
 /* rollback(tx): does not wait either; nothing if the transaction has ended */
 static int rollback(lua_State *L)
 {
-    struct lua_tx *tx = luaL_checkudata(L, 1, POSTGRES_TX_TYPE);
+    struct postgres_tx *tx = luaL_checkudata(L, 1, POSTGRES_TX_TYPE);
 
     tx->ended = true;
     if (tx->owner->pool)

@@ -10,8 +10,8 @@
 #include "base/mem.h"
 #include "base/path.h"
 #include "bind/bind.h"
+#include "bind/misuse.h"
 #include "bind/roots.h"
-#include "bind/sql.h"
 #include "bind/sqlite_call.h"
 #include "data/sqlite.h"
 #include "vm/task.h"
@@ -50,58 +50,38 @@ struct place {
     struct sqlite_lua_tx *tx;
 };
 
-static void *of_type(lua_State *L, int index, const char *type)
-{
-    void *value = lua_touserdata(L, index);
-    bool is = value && lua_getmetatable(L, index);
-
-    if (!is)
-        return NULL;
-    luaL_getmetatable(L, type);
-    is = lua_rawequal(L, -1, -2);
-    lua_pop(L, 2);
-    return is ? value : NULL;
-}
-
-static bool misused(lua_State *L, const char *what)
-{
-    lua_pushnil(L);
-    lua_pushstring(L, what);
-    return false;
-}
-
 static bool check_tx(lua_State *L, struct place *place)
 {
-    place->tx = of_type(L, 1, TX);
+    place->tx = userdata_of(L, 1, TX);
     if (!place->tx)
-        return misused(L, "a transaction expected, as db:transaction(function(tx) … end) gives it");
+        return misuse(L, "a transaction expected, as db:transaction(function(tx) … end) gives it");
     place->db = place->tx->owner;
     if (!place->db->db)
-        return misused(L, "the database is closed");
+        return misuse(L, "the database is closed");
     if (!sqlite_in_transaction(place->db->db, place->tx->id))
-        return misused(L, "the transaction has ended");
-    return task_current(L) != NULL || misused(L, "cannot wait here: no task is running");
+        return misuse(L, "the transaction has ended");
+    return task_current(L) != NULL || misuse(L, "cannot wait here: no task is running");
 }
 
 static bool check_db(lua_State *L, struct place *place)
 {
-    struct sqlite_lua *db = place->db = of_type(L, 1, DB);
+    struct sqlite_lua *db = place->db = userdata_of(L, 1, DB);
 
     place->tx = NULL;
     if (!db)
-        return misused(L, "a database expected; call it with a colon, as db:query(…)");
+        return misuse(L, "a database expected; call it with a colon, as db:query(…)");
     if (!db->db)
-        return misused(L, "the database is closed");
+        return misuse(L, "the database is closed");
     if (!task_current(L))
-        return misused(L, "cannot wait here: no task is running");
+        return misuse(L, "cannot wait here: no task is running");
     if (db->held && db->holder == task_current(L) && sqlite_in_transaction(db->db, db->held))
-        return misused(L, "inside db:transaction(function(tx) … end) use tx, not db");
+        return misuse(L, "inside db:transaction(function(tx) … end) use tx, not db");
     return true;
 }
 
 static bool check_place(lua_State *L, struct place *place)
 {
-    return of_type(L, 1, TX) ? check_tx(L, place) : check_db(L, place);
+    return userdata_of(L, 1, TX) ? check_tx(L, place) : check_db(L, place);
 }
 
 /* --- calls --- */
@@ -117,8 +97,7 @@ static int run(lua_State *L, enum sqlite_verb verb)
     if (!check_place(L, &place))
         return 2;
     if (lua_type(L, 2) != LUA_TSTRING) {
-        lua_pushnil(L);
-        lua_pushfstring(L, "the statement must be a string, got %s", luaL_typename(L, 2));
+        misuse(L, "the statement must be a string, got %s", luaL_typename(L, 2));
         return 2;
     }
     if (!sql_check_values(L, 3)) {
@@ -128,7 +107,7 @@ static int run(lua_State *L, enum sqlite_verb verb)
     }
     sql = lua_tolstring(L, 2, &len);
     if (memchr(sql, '\0', len)) {
-        misused(L, "the statement has a NUL in it");
+        misuse(L, "the statement has a NUL in it");
         return 2;
     }
     call = sqlite_call_new(L, place.db, verb);
@@ -177,7 +156,7 @@ static int begin(lua_State *L)
     lua_setmetatable(L, 2);
     anchor = luaL_ref(L, LUA_REGISTRYINDEX);
     call = sqlite_call_new(L, place.db, VERB_BEGIN);
-    call->anchor = anchor;
+    call->call.anchor = anchor;
     sqlite_submit(place.db->db, &call->request);
     return sqlite_call_wait(L, call);
 }
@@ -240,10 +219,10 @@ static int keep_trace(lua_State *L)
 /* close(db) */
 static int close_now(lua_State *L)
 {
-    struct sqlite_lua *db = of_type(L, 1, DB);
+    struct sqlite_lua *db = userdata_of(L, 1, DB);
 
     if (!db) {
-        misused(L, "a database expected; call it with a colon, as db:close()");
+        misuse(L, "a database expected; call it with a colon, as db:close()");
         return 2;
     }
     sqlite_lua_close(db);
@@ -261,10 +240,10 @@ static bool check_name(lua_State *L)
     if (lua_isnil(L, 1))
         return true;
     if (len == 0 || strlen(name) != len || name[len - 1] == '/' || len > 500)
-        return misused(L, "the name must be that of a file in the data folder, or \":memory:\"");
+        return misuse(L, "the name must be that of a file in the data folder, or \":memory:\"");
     return path_stays_below(name) ||
-           misused(L,
-                   "the file must be in the plugin's data folder: a relative name without \"..\"");
+           misuse(L,
+                  "the file must be in the plugin's data folder: a relative name without \"..\"");
 }
 
 /* The strings of the table at `index`, in memory that the collector frees. */
@@ -312,7 +291,7 @@ static int open_db(lua_State *L)
     if (!check_name(L))
         return 2;
     if (!task_current(L) || !vm_loop(vm_of(L))) {
-        misused(L, "cannot wait here: no task is running");
+        misuse(L, "cannot wait here: no task is running");
         return 2;
     }
     options.name = lua_tostring(L, 1);
@@ -322,7 +301,7 @@ static int open_db(lua_State *L)
     snprintf(db->resource.label, sizeof(db->resource.label), "%s",
              options.name ? options.name : ":memory:");
     call = sqlite_call_new(L, db, VERB_OPEN);
-    call->anchor = anchor;
+    call->call.anchor = anchor;
     db->db = sqlite_open(vm_loop(vm_of(L)), &options, &call->request);
     ledger_add(vm_of(L), &db->resource);
     return sqlite_call_wait(L, call);
@@ -333,19 +312,6 @@ static const luaL_Reg functions[] = {
     {"begin", begin},     {"control", control},  {"undo", undo_to}, {"rollback", rollback},
     {"close", close_now}, {"trace", keep_trace}, {NULL, NULL},
 };
-
-/* The library adds the methods. */
-static void add_class(lua_State *L, const char *type, const char *field, lua_CFunction collect)
-{
-    luaL_newmetatable(L, type); /* module mt */
-    lua_pushcfunction(L, collect);
-    lua_setfield(L, -2, "__gc");
-    lua_newtable(L);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -3, "__index"); /* module mt methods */
-    lua_setfield(L, -3, field);
-    lua_pop(L, 1);
-}
 
 int bind_sqlite_open(lua_State *L)
 {

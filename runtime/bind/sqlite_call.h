@@ -7,12 +7,9 @@
 
 #include <lua.h>
 
-#include "bind/sql.h"
+#include "bind/sql_call.h"
 #include "data/sqlite.h"
-#include "ev/loop.h"
 #include "vm/vm.h"
-
-struct task;
 
 /* The Lua value of a database. */
 struct sqlite_lua {
@@ -30,13 +27,8 @@ struct sqlite_lua_tx {
 
 struct sqlite_call {
     struct sqlite_request request; /* first: done() casts back */
-    struct vm *vm;
-    struct task *task;        /* NULL: cancelled */
+    struct sql_call call;
     struct sqlite_lua *owner; /* valid while the task waits */
-    int anchor;               /* reference of the value that the call is to answer */
-    int list;                 /* reference of the rows made so far */
-    struct post slice;
-    struct sql_rows rows;
 };
 
 void sqlite_lua_close(struct sqlite_lua *db); /* no-op when it is closed */
