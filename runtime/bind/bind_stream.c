@@ -15,12 +15,12 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "bind/bind.h"
+#include "bind/live_value.h"
 #include "bind/request.h"
 #include "bind/stream.h"
 #include "ev/loop.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
-#include "vm/handle.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -32,10 +32,8 @@ static const char kind[] = "stream";
 
 /* The Lua value. Its environment is the table given to new(), with the function at 1. */
 struct stream_value {
-    struct response_source base; /* first: request_respond() looks at it */
-    struct handle handle;
+    struct live_value live; /* first */
     uint64_t heartbeat_ms;
-    bool used;
 };
 
 struct waiter {
@@ -336,13 +334,8 @@ static void attach(lua_State *L, int index, struct bind_request *request)
 {
     struct stream_value *value = lua_touserdata(L, index);
     struct stream *s;
-    int reference;
+    const int reference = live_value_use(L, index, "a stream");
 
-    if (value->used)
-        luaL_error(L, "a stream cannot be the answer to two requests");
-    lua_pushvalue(L, index);
-    reference = luaL_ref(L, LUA_REGISTRYINDEX);
-    value->used = true;
     s = mem_alloc(sizeof(*s));
     s->source = (struct exchange_source){.length = SIZE_MAX, .start = start, .drop = drop};
     s->resource.kind = kind;
@@ -361,7 +354,7 @@ static void attach(lua_State *L, int index, struct bind_request *request)
         instance_ref(s->instance)->calls++;
     bind_request_hold(request);
     ledger_add(s->vm, &s->resource);
-    handle_link(&value->handle, s, &s->handle);
+    handle_link(&value->live.handle, s, &s->handle);
     exchange_res_set_source(request->x, &s->source);
 }
 
@@ -376,7 +369,7 @@ static int new_stream(lua_State *L)
     luaL_argcheck(L, heartbeat >= 0 && heartbeat < 1e9, 3, "seconds expected");
     value = lua_newuserdata(L, sizeof(*value));
     memset(value, 0, sizeof(*value));
-    value->base = (struct response_source){response_source_magic(), attach};
+    value->live.base = (struct response_source){response_source_magic(), attach};
     value->heartbeat_ms = (uint64_t)ceil(heartbeat * 1000);
     luaL_getmetatable(L, TYPE);
     lua_setmetatable(L, -2);
@@ -392,7 +385,7 @@ static int new_stream(lua_State *L)
 static struct stream *check(lua_State *L)
 {
     const struct stream_value *value = luaL_checkudata(L, 1, TYPE);
-    struct stream *s = value->handle.object;
+    struct stream *s = value->live.handle.object;
 
     return s && s->x && s->started ? s : NULL;
 }
@@ -444,32 +437,10 @@ static int write_bytes(lua_State *L)
     return wait_turn(L, s);
 }
 
-/* Methods, `closed`, and the fields given to new(). Upvalue: the methods. */
+/* Methods, `closed`, and the fields given to new(). */
 static int index_value(lua_State *L)
 {
-    luaL_checkudata(L, 1, TYPE);
-    lua_settop(L, 2);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, -1))
-        return 1;
-    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "closed") == 0) {
-        lua_pushboolean(L, check(L) == NULL);
-        return 1;
-    }
-    lua_getfenv(L, 1);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
-    return 1;
-}
-
-static int collect(lua_State *L)
-{
-    struct stream_value *value = lua_touserdata(L, 1);
-
-    if (value->handle.back)
-        *value->handle.back = NULL;
-    return 0;
+    return live_value_index(L, check(L) == NULL);
 }
 
 static const luaL_Reg functions[] = {
@@ -485,14 +456,7 @@ int bind_stream_open(lua_State *L)
     lua_newtable(L); /* module methods */
     lua_pushvalue(L, -1);
     lua_setfield(L, -3, "methods");
-    luaL_newmetatable(L, TYPE);
-    lua_pushvalue(L, -2);
-    lua_pushcclosure(L, index_value, 1);
-    lua_setfield(L, -2, "__index");
-    lua_pushcfunction(L, collect);
-    lua_setfield(L, -2, "__gc");
-    lua_pushliteral(L, "stream");
-    lua_setfield(L, -2, "__metatable");
+    live_value_class(L, TYPE, "stream", index_value);
     lua_pop(L, 2);
     return 1;
 }

@@ -13,6 +13,7 @@
 #include "base/mem.h"
 #include "base/utf8.h"
 #include "bind/bind.h"
+#include "bind/live_value.h"
 #include "bind/request.h"
 #include "bind/topics.h"
 #include "bind/websocket.h"
@@ -21,7 +22,6 @@
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
 #include "vm/call.h"
-#include "vm/handle.h"
 #include "vm/task.h"
 #include "vm/vm.h"
 
@@ -44,11 +44,9 @@ struct event {
 
 /* The Lua value. Its environment holds the function at 1 and `data`. */
 struct socket_value {
-    struct response_source base; /* first: request_respond() looks at it */
-    struct handle handle;
+    struct live_value live; /* first */
     size_t max_message;
     uint64_t ping_ms;
-    bool used;
 };
 
 struct lua_socket {
@@ -356,14 +354,9 @@ static void attach(lua_State *L, int index, struct bind_request *request)
 {
     struct socket_value *value = lua_touserdata(L, index);
     const struct str id = exchange_id(request->x);
+    const int reference = live_value_use(L, index, "a socket");
     struct lua_socket *s;
-    int reference;
 
-    if (value->used)
-        luaL_error(L, "a socket cannot be the answer to two requests");
-    lua_pushvalue(L, index);
-    reference = luaL_ref(L, LUA_REGISTRYINDEX);
-    value->used = true;
     s = mem_alloc(sizeof(*s));
     s->source = (struct exchange_source){.upgrade = true, .start = start, .drop = drop};
     s->resource.kind = kind;
@@ -385,7 +378,7 @@ static void attach(lua_State *L, int index, struct bind_request *request)
         instance_ref(s->instance)->calls++;
     bind_request_hold(request);
     ledger_add(s->vm, &s->resource);
-    handle_link(&value->handle, s, &s->handle);
+    handle_link(&value->live.handle, s, &s->handle);
     exchange_res_set_source(request->x, &s->source);
 }
 
@@ -407,7 +400,7 @@ static int new_socket(lua_State *L)
     luaL_argcheck(L, ping >= 0 && ping < 1e9, 3, "seconds expected");
     value = lua_newuserdata(L, sizeof(*value));
     memset(value, 0, sizeof(*value));
-    value->base = (struct response_source){response_source_magic(), attach};
+    value->live.base = (struct response_source){response_source_magic(), attach};
     value->max_message = (size_t)most;
     value->ping_ms = (uint64_t)ceil(ping * 1000);
     luaL_getmetatable(L, TYPE);
@@ -423,7 +416,7 @@ static int new_socket(lua_State *L)
 static struct lua_socket *check(lua_State *L)
 {
     const struct socket_value *value = luaL_checkudata(L, 1, TYPE);
-    struct lua_socket *s = value->handle.object;
+    struct lua_socket *s = value->live.handle.object;
 
     return s && s->ws && !websocket_closing(s->ws) ? s : NULL;
 }
@@ -523,23 +516,10 @@ void bind_push_publish(lua_State *L)
     lua_pushcfunction(L, publish_to_all);
 }
 
-/* Methods, `closed`, and `data` and whatever else was assigned. Upvalue: the methods. */
+/* Methods, `closed`, and `data` and whatever else was assigned. */
 static int index_value(lua_State *L)
 {
-    luaL_checkudata(L, 1, TYPE);
-    lua_settop(L, 2);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, lua_upvalueindex(1));
-    if (!lua_isnil(L, -1))
-        return 1;
-    if (lua_type(L, 2) == LUA_TSTRING && strcmp(lua_tostring(L, 2), "closed") == 0) {
-        lua_pushboolean(L, check(L) == NULL);
-        return 1;
-    }
-    lua_getfenv(L, 1);
-    lua_pushvalue(L, 2);
-    lua_rawget(L, -2);
-    return 1;
+    return live_value_index(L, check(L) == NULL);
 }
 
 static int set_field(lua_State *L)
@@ -550,15 +530,6 @@ static int set_field(lua_State *L)
     lua_getfenv(L, 1);
     lua_insert(L, 2);
     lua_rawset(L, 2);
-    return 0;
-}
-
-static int collect(lua_State *L)
-{
-    const struct socket_value *value = lua_touserdata(L, 1);
-
-    if (value->handle.back)
-        *value->handle.back = NULL;
     return 0;
 }
 
@@ -576,17 +547,11 @@ int bind_websocket_open(lua_State *L)
 {
     lua_newtable(L);
     luaL_register(L, NULL, functions);
-    luaL_newmetatable(L, TYPE);
     lua_newtable(L);
     luaL_register(L, NULL, methods);
-    lua_pushcclosure(L, index_value, 1);
-    lua_setfield(L, -2, "__index");
+    live_value_class(L, TYPE, "websocket", index_value);
     lua_pushcfunction(L, set_field);
     lua_setfield(L, -2, "__newindex");
-    lua_pushcfunction(L, collect);
-    lua_setfield(L, -2, "__gc");
-    lua_pushliteral(L, "websocket");
-    lua_setfield(L, -2, "__metatable");
-    lua_pop(L, 1);
+    lua_pop(L, 2);
     return 1;
 }
