@@ -1,6 +1,6 @@
 #include "app/target.h"
 
-#include "base/glob.h"
+#include "app/public_path.h"
 #include "conf/manifest.h"
 #include "http/exchange.h"
 #include "plugin/generation.h"
@@ -106,7 +106,7 @@ static bool lists_public(const struct manifest *manifest, struct str method, str
         const struct public_route *route = &manifest->public_routes[i];
         if (*route->method && !str_equal_nocase(str_of(route->method), method))
             continue;
-        if (glob_match(str_of(route->pattern), path))
+        if (public_path_matches(str_of(route->pattern), path))
             return true;
     }
     return false;

@@ -26,7 +26,7 @@ local function tracer(name, lines)
 end
 
 local ECHO = plugin(
-  "name: echo\nbase: /echo\npublicRoutes: { GET: ['/echo/open/**'], POST: ['/echo/form'] }",
+  "name: echo\nbase: /echo\npublicRoutes: { GET: ['/echo/open/**', '/echo/one/*'], POST: ['/echo/form'] }",
   [[
   local routes = require("buntime.router").new()
   routes:all("/*", function(c)
@@ -243,6 +243,12 @@ describe("hooks", function()
         { "GET", "/echo/%6fpen/x", 403 }, -- spelled as in the manifest, or not public
         { "GET", "/echo/open/../secret", 403 },
         { "GET", "/echo/open/%2e%2e/secret", 403 },
+        { "GET", "/echo/one/x", 200 },
+        { "GET", "/echo/one/%C3%A9", 200 },
+        { "GET", "/echo/one/x%2Fsecret", 403 }, -- one segment to the router, two to who unescapes all
+        { "GET", "/echo/one/x%5csecret", 403 },
+        { "GET", "/echo/one/x%252Fsecret", 403 },
+        { "GET", "/echo/open/x%2Fy", 200 },
         { "GET", "/other/echo/open/x", 403 },
         { "GET", "/other", 403 },
       }
