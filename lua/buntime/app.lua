@@ -36,7 +36,7 @@ local function fetch_entry(fetch)
 end
 
 local function router_entry(router)
-  local respond, handle = request.respond, router.handle
+  local respond, handle = request.respond, router:prepare().handle
   return function(req)
     local response = handle(router, req)
     if response == nil then
@@ -92,22 +92,35 @@ local function entry_of(module)
   end
 end
 
+local function check_module(module)
+  if type(module) ~= "table" then
+    error(("index.lua must return a table, got %s"):format(type(module)), 0)
+  end
+  return module
+end
+
 --- @param path string The entry file.
+--- @param code? string What an earlier VM of the process has compiled it to.
+--- @return string code
 --- @return function answer Called with each request.
 --- @return function? onIdle
 --- @return function? onTerminate
-function M.load(path)
-  local chunk, message = loadfile(path)
+function M.load(path, code)
+  local chunk, message
+  if code then
+    chunk, message = loadstring(code, "@" .. path)
+  else
+    chunk, message = loadfile(path)
+  end
   if not chunk then
     error(message, 0)
   end
-  local module = chunk()
-  if type(module) ~= "table" then
-    error(("index.lua must return a table, got %s"):format(type(module)), 0)
-  elseif is_router(module) then
-    return router_entry(module)
+  code = code or string.dump(chunk)
+  local module = check_module(chunk())
+  if is_router(module) then
+    return code, router_entry(module)
   end
-  return entry_of(module), check_function(module, "onIdle"), check_function(module, "onTerminate")
+  return code, entry_of(module), check_function(module, "onIdle"), check_function(module, "onTerminate")
 end
 
 return M

@@ -25,7 +25,11 @@ local function set_loaders()
     shapes[i] = root .. shape
   end
   local folder = table.concat(shapes, ";")
+  local shadows = options.shadows -- files there may stand in for the library's
   table.insert(package.loaders, 2, function(name)
+    if not shadows and name:find("^buntime%f[.%z]") then
+      return nil
+    end
     local file, tried = package.searchpath(name, folder)
     if not file then
       return tried

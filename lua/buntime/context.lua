@@ -6,9 +6,10 @@
 
 local json = require("buntime.core.json")
 local core = require("buntime.core.request")
-local blame = require("buntime.blame")
-local cookie = require("buntime.later")("buntime.cookie")
-local errors = require("buntime.error")
+local later = require("buntime.later")
+local blame = later("buntime.blame")
+local cookie = later("buntime.cookie")
+local errors = later("buntime.error")
 local response = require("buntime.response")
 
 local encode = json.encode

@@ -5,8 +5,8 @@
 local core = require("buntime.core.request")
 local timer = require("buntime.core.timer")
 local json = require("buntime.core.json")
-local errors = require("buntime.error")
 local later = require("buntime.later")
+local errors = later("buntime.error")
 local cookie = later("buntime.cookie")
 local form = later("buntime.form")
 

@@ -5,7 +5,7 @@
 
 local core = require("buntime.core.request")
 local json = require("buntime.core.json")
-local blame = require("buntime.blame")
+local blame = require("buntime.later")("buntime.blame")
 
 local encode, decode = json.encode, json.decode
 local lower = string.lower

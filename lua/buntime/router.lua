@@ -12,12 +12,11 @@
 
 local core = require("buntime.core.route")
 local respond = require("buntime.core.request").respond
-local blame = require("buntime.blame")
-local compose = require("buntime.compose")
+local later = require("buntime.later")
+local blame = later("buntime.blame")
 local context = require("buntime.context")
 local response = require("buntime.response")
-local overlap = require("buntime.overlap")
-local websocket = require("buntime.websocket")
+local websocket = later("buntime.websocket")
 require("buntime.request") -- what c.req can do
 
 local find, allow, depth, rewind = core.find, core.allow, core.depth, core.rewind
@@ -347,7 +346,7 @@ end
 local function around(uses, path)
   local chain = {}
   for _, use in ipairs(uses) do
-    local verdict = overlap(use.path, path)
+    local verdict = require("buntime.overlap")(use.path, path)
     if verdict == "always" then
       chain[#chain + 1] = use.fn
     elseif verdict == "maybe" then
@@ -359,7 +358,7 @@ local function around(uses, path)
 end
 
 local function wrap(run, chain)
-  return #chain == 0 and run or compose(chain, run, context.settle_middleware)
+  return #chain == 0 and run or require("buntime.compose")(chain, run, context.settle_middleware)
 end
 
 --- `run` with the middleware and error handlers of every level around it, this one's innermost.
@@ -518,6 +517,13 @@ local function unmatched(plan, req, index)
   end
   local record = plan.records[index + 1]
   return record.run(new_context(req, record))
+end
+
+--- Puts everything together now, so that the first request need not wait for it.
+--- @return buntime.Router self
+function Router:prepare()
+  self._plan = self._plan or compile(self)
+  return self
 end
 
 --- Answers a request.

@@ -270,6 +270,7 @@ static void take_hello(struct worker *worker, const struct frame_hello *hello)
     worker->manifest =
         manifest_told(hello->name.at, hello->version.at, hello->base.at, hello->dir.at);
     worker->env = (struct env_source){get_env};
+    worker->plain_root = !vm_shadows_library(hello->dir.at);
     log_setup(worker->settings.log_level, LOG_JSON);
 }
 
@@ -343,6 +344,7 @@ static void finish(struct worker *worker)
     free(worker->name);
     free(worker->data);
     free(worker->entry);
+    buf_fini(&worker->code);
 }
 
 int command_worker(void)

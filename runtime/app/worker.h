@@ -43,9 +43,11 @@ struct worker {
     struct job threads;      /* makes the pool start its threads */
     char *data;              /* the folder of files that are named without a place */
     char *id, *name, *entry; /* entry: the path of the app's file */
+    struct buf code;         /* the app's file, compiled, for further VMs */
     size_t memory;
     bool fresh, development, sealed;
-    bool announced; /* that it is ready */
+    bool plain_root; /* see vm_shadows_library() */
+    bool announced;  /* that it is ready */
     bool ending;
     struct instance *in; /* the VM; NULL: there is none */
     int entries[WORKER_ENTRIES];

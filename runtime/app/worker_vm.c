@@ -41,7 +41,12 @@ static int push_load(lua_State *L, void *arg)
     lua_call(L, 1, 1);
     lua_getfield(L, -1, "load");
     lua_pushstring(L, worker->entry);
-    return 2;
+    lua_pushlstring(L, worker->code.data, worker->code.len);
+    if (worker->code.len == 0) {
+        lua_pop(L, 1);
+        lua_pushnil(L);
+    }
+    return 3;
 }
 
 static bool open_vm(struct worker *worker, struct err *err)
@@ -53,6 +58,7 @@ static bool open_vm(struct worker *worker, struct err *err)
         .memory_limit = worker->memory,
         .jit = true,
         .alone = true,
+        .plain_root = worker->plain_root,
         .strict_globals = worker->development,
         .loop = worker->loop,
         .watchdog = worker->watchdog,
@@ -66,9 +72,15 @@ static bool open_vm(struct worker *worker, struct err *err)
     return in->vm != NULL;
 }
 
+/* The compiled code of the app's file, then the entries. */
 static void take_entries(struct worker *worker, lua_State *L)
 {
-    lua_settop(L, WORKER_ENTRIES);
+    struct str code;
+
+    lua_settop(L, 1 + WORKER_ENTRIES);
+    code.at = lua_tolstring(L, 1, &code.len);
+    if (worker->fresh && worker->code.len == 0)
+        buf_add_str(&worker->code, code);
     for (int i = WORKER_ENTRIES - 1; i >= 0; i--) {
         if (lua_isnil(L, -1))
             lua_pop(L, 1);
@@ -106,13 +118,13 @@ void worker_vm_open(struct worker *worker)
         worker_load_failed(worker, &err);
         return;
     }
-    if (!vm_protect(task_state(task), push_load, worker, 2, &err)) {
+    if (!vm_protect(task_state(task), push_load, worker, 3, &err)) {
         task_discard(task);
         worker_load_failed(worker, &err);
         return;
     }
     task_set_phase(task, "load");
-    task_start(task, 1, loaded, worker);
+    task_start(task, 2, loaded, worker);
 }
 
 void worker_vm_close(struct worker *worker)

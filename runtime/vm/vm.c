@@ -1,7 +1,9 @@
 #include "vm/vm.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <lauxlib.h>
 #include <luajit.h>
@@ -14,7 +16,7 @@
 #include "vm/task.h"
 #include "vm/vm_impl.h"
 
-enum { ROUNDS_MAX = 8 };
+enum { ROUNDS_MAX = 8, COLLECT_AFTER_PAUSE = -1 };
 
 /* Above three quarters of its budget a VM collects all the time instead of waiting until garbage
  * has doubled its size: LuaJIT itself never collects because an allocation failed.
@@ -172,11 +174,27 @@ static int is_task_root(lua_State *L)
     return 1;
 }
 
+bool vm_shadows_library(const char *root)
+{
+    static const char *const names[] = {"buntime", "buntime.lua", "lua_modules/buntime",
+                                        "lua_modules/buntime.lua"};
+    char path[1024];
+
+    for (size_t i = 0; root && i < sizeof(names) / sizeof(names[0]); i++) {
+        if ((size_t)snprintf(path, sizeof(path), "%s/%s", root, names[i]) >= sizeof(path) ||
+            access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
 static void push_boot_options(lua_State *L, const struct vm *vm)
 {
     lua_newtable(L);
     lua_pushstring(L, vm->root);
     lua_setfield(L, -2, "root");
+    lua_pushboolean(L, !vm->options.plain_root && vm_shadows_library(vm->root));
+    lua_setfield(L, -2, "shadows");
     lua_pushboolean(L, vm->options.strict_globals);
     lua_setfield(L, -2, "strict");
     lua_pushcfunction(L, library_loader);
@@ -270,11 +288,16 @@ static int open_state(lua_State *L, void *arg)
 
 static bool open_vm(struct vm *vm, struct err *err)
 {
+    bool ok;
+
     if (!(vm->L = lua_newstate(allocate, vm)))
         return err_set(err, "OUT_OF_MEMORY", "no memory for a Lua state");
     lua_pushcfunction(vm->L, vm_trampoline);
     vm->trampoline = luaL_ref(vm->L, LUA_REGISTRYINDEX);
-    return vm_protect(vm->L, open_state, vm, 0, err);
+    lua_gc(vm->L, LUA_GCSTOP, 0); /* next to nothing of what is made now is garbage */
+    ok = vm_protect(vm->L, open_state, vm, 0, err);
+    lua_gc(vm->L, LUA_GCRESTART, COLLECT_AFTER_PAUSE);
+    return ok;
 }
 
 struct vm *vm_new(const struct vm_options *options, struct err *err)

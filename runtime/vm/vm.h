@@ -37,6 +37,7 @@ struct vm_options {
     const char *root; /* folder that `require` looks in first, copied; NULL: none */
     size_t memory_limit;
     bool jit;
+    bool plain_root; /* vm_shadows_library() has said no; else it is asked */
     bool alone; /* the only VM of its process: with `jit`, the watchdog reaches compiled loops */
     bool strict_globals;       /* assigning a global raises; else it warns once */
     struct loop *loop;         /* NULL: nothing in this VM can wait */
@@ -55,6 +56,11 @@ struct vm_options {
 
 struct vm *vm_new(const struct vm_options *options, struct err *err);
 void vm_close(struct vm *vm);
+
+/* Whether `require` of the library's modules has to look into the folder, as it has to for all
+ * others: most folders have nothing of that name, and each look is four opens.
+ */
+bool vm_shadows_library(const char *root);
 
 struct vm *vm_of(lua_State *L); /* of any coroutine of the VM */
 lua_State *vm_main(struct vm *vm);
