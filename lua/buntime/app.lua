@@ -36,7 +36,7 @@ local function fetch_entry(fetch)
 end
 
 local function router_entry(router)
-  local respond, handle = request.respond, router:prepare().handle
+  local respond, handle = request.respond, router:_prepare().handle
   return function(req)
     local response = handle(router, req)
     if response == nil then

@@ -519,9 +519,10 @@ local function unmatched(plan, req, index)
   return record.run(new_context(req, record))
 end
 
---- Puts everything together now, so that the first request need not wait for it.
+--- Puts everything together now, so that the first request need not wait for it. For buntime.app.
+--- @private
 --- @return buntime.Router self
-function Router:prepare()
+function Router:_prepare()
   self._plan = self._plan or compile(self)
   return self
 end
