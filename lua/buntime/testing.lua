@@ -139,7 +139,7 @@ end
 --- @field plugin? table `name`, `version`, `dir`, `base`.
 --- @field permissions? string[] What `auth.require` lets through; everything when absent.
 --- @field globalConfig? table
---- @field pool? table
+--- @field pool? table<string, integer> What of `ctx.pool` is not 0.
 
 --- @class buntime.TestLogLine
 --- @field level "debug"|"info"|"warn"|"error"
@@ -201,6 +201,38 @@ local function environment(env)
   })
 end
 
+local POOL_FIELDS = {
+  "size",
+  "workers",
+  "busy",
+  "idle",
+  "queued",
+  "requests",
+  "spawned",
+  "terminated",
+  "killed",
+  "timeouts",
+  "crashes",
+  "rejected",
+}
+
+--- What `ctx.pool` is, with zeros for what `values` does not say.
+local function fake_pool(values)
+  local function read()
+    local stats = {}
+    for _, name in ipairs(POOL_FIELDS) do
+      stats[name] = values and values[name] or 0
+    end
+    return stats
+  end
+  return setmetatable({}, {
+    __call = read,
+    __index = function(_, name)
+      return read()[name]
+    end,
+  })
+end
+
 --- Makes the `ctx` that `onInit` gets.
 ---
 ---     local ctx = testing.context({ config = { ttl = 60 }, plugins = { ["@acme/db"] = fake_db } })
@@ -225,7 +257,7 @@ function M.context(options)
       base = plugin.base,
     },
     auth = auth(options.permissions),
-    pool = options.pool or {},
+    pool = fake_pool(options.pool),
   }
 end
 

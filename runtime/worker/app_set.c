@@ -104,11 +104,12 @@ void app_set_unref(struct app_set *set)
 
 static int compare_name(const char *name, struct str wanted)
 {
-    const int order = strncmp(name, wanted.at, wanted.len);
+    const size_t len = strlen(name);
+    const int order = memcmp(name, wanted.at, len < wanted.len ? len : wanted.len);
 
     if (order != 0)
         return order;
-    return name[wanted.len] != '\0';
+    return (len > wanted.len) - (len < wanted.len);
 }
 
 /* The first route of that name, or the count. */

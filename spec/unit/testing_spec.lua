@@ -80,6 +80,13 @@ describe("routes:request", function()
 end)
 
 describe("testing.context", function()
+  it("has a pool that reads as the real one does", function()
+    local pool = testing.context({ pool = { workers = 3 } }).pool
+    assert.same({ 3, 0 }, { pool.workers, pool.queued })
+    assert.same({ 3, 0 }, { pool().workers, pool().queued })
+    assert.equal(0, testing.context().pool.size)
+  end)
+
   it("has what onInit gets", function()
     local ctx = testing.context({
       config = { ttl = 5 },
