@@ -238,6 +238,17 @@ local function response_hook(hook)
     end
 end
 
+--- The routes as JSON, for the control plane's description of the server; nil when they cannot be said so.
+local function described(routes, router)
+  local describe, json = require("buntime.describe"), require("buntime.json")
+  local ok, text = pcall(json.encode, {
+    routes = json.array(routes and describe.list(routes) or {}),
+    server = json.array(router and describe.list(router) or {}),
+  })
+  package.loaded["buntime.describe"] = nil -- seldom needed again
+  return ok and text or nil
+end
+
 local function load_module(spec)
   local chunk, message = loadfile(spec.entry)
   if not chunk then
@@ -283,6 +294,7 @@ function M.build(spec)
   if impl.provides then
     entries.provided = impl.provides()
   end
+  entries.described = described(impl.routes, router)
   package.loaded["buntime.plugin"] = nil -- not needed again, and it holds memory
   return entries
 end

@@ -108,19 +108,35 @@ local function check_method(what, method)
   return method:upper()
 end
 
+--- The route's description, if the first of its functions is one.
+local function take_doc(what, functions)
+  local doc = functions[1]
+  if type(doc) ~= "table" or is_callable(doc) then
+    return nil
+  end
+  local problem = require("buntime.describe").check(doc)
+  if problem then
+    misuse(what, "%s", problem)
+  end
+  return table.remove(functions, 1)
+end
+
 local function add_route(router, what, methods, path, ...)
   local functions, count = { ... }, select("#", ...)
   path = check_path(what, path)
+  local doc = take_doc(what, functions)
+  count = doc and count - 1 or count
   check_functions(what, functions, count)
-  local handler = table.remove(functions, count)
-  local item = { kind = "route", path = path, handler = handler, before = functions, methods = methods }
+  local item = { kind = "route", path = path, before = functions, methods = methods, doc = doc }
+  item.handler = table.remove(functions, count)
   return add(router, item)
 end
 
 --- Adds a route for one method or several.
 --- @param method string|string[]
 --- @param path string
---- @param ... function Middleware of this route alone, and last its handler.
+--- @param ... buntime.RoutePart What the route says of itself, if anything, middleware of
+---   this route alone, and last its handler.
 --- @return buntime.Router self
 function Router:on(method, path, ...)
   local methods = {}
@@ -140,7 +156,8 @@ local function verb(what, method)
   end
 end
 
---- @alias buntime.Verb fun(self: buntime.Router, path: string, ...: function): buntime.Router
+--- @alias buntime.RoutePart buntime.RouteDescription|function
+--- @alias buntime.Verb fun(self: buntime.Router, path: string, ...: buntime.RoutePart): buntime.Router
 
 --- @type buntime.Verb
 Router.get = verb("get", "GET")

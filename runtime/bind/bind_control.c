@@ -71,6 +71,15 @@ static int loaded(lua_State *L)
     return 1;
 }
 
+/* routes() -> the live plugins that told of their routes, each with `name`, `version`, `base` and
+ * `routes`, which is JSON.
+ */
+static int routes(lua_State *L)
+{
+    control_push_routes(L, plugins_of(L));
+    return 1;
+}
+
 /* plugin(name) -> details | nil, message, code */
 static int plugin(lua_State *L)
 {
@@ -296,8 +305,8 @@ static int audit(lua_State *L)
 
 static const luaL_Reg functions[] = {
     {"status", status}, {"plugins", plugins}, {"loaded", loaded}, {"plugin", plugin},
-    {"config", config}, {"errors", errors},   {"reload", reload}, {"toggle", toggle},
-    {"audit", audit},   {NULL, NULL},
+    {"routes", routes}, {"config", config},   {"errors", errors}, {"reload", reload},
+    {"toggle", toggle}, {"audit", audit},     {NULL, NULL},
 };
 
 int bind_control_open(lua_State *L)

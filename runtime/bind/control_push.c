@@ -256,6 +256,25 @@ void control_push_loaded(lua_State *L, struct plugins *plugins)
     }
 }
 
+void control_push_routes(lua_State *L, struct plugins *plugins)
+{
+    const struct generation *g = plugins_generation(plugins);
+
+    luaL_checkstack(L, 8, "routes");
+    new_list(L);
+    for (size_t i = 0; g && i < g->len; i++) {
+        const struct instance *instance = g->instances[i];
+        if (!instance->described)
+            continue;
+        lua_createtable(L, 0, 4);
+        set_text(L, "name", instance->manifest->name);
+        set_text(L, "version", instance->manifest->version);
+        set_text(L, "base", instance->manifest->base);
+        set_text(L, "routes", instance->described);
+        append(L);
+    }
+}
+
 /* --- configuration --- */
 
 static void push_shown(lua_State *L, const struct value *value);

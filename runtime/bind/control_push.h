@@ -16,6 +16,7 @@ struct reload_result;
 
 void control_push_status(lua_State *L, struct plugins *plugins);
 void control_push_plugins(lua_State *L, struct plugins *plugins); /* as found on disk */
+void control_push_routes(lua_State *L, struct plugins *plugins);  /* what they say of them */
 void control_push_loaded(lua_State *L, struct plugins *plugins);  /* in load order */
 void control_push_plugin(lua_State *L, const struct plugin *plugin);
 void control_push_config(lua_State *L, const struct config *config);

@@ -100,6 +100,7 @@ void instance_unref(struct instance *instance)
     for (size_t i = 0; i < instance->server_path_count; i++)
         free(instance->server_paths[i]);
     free(instance->server_paths);
+    free(instance->described);
     config_free(instance->config);
     plugin_unref(instance->plugin);
     if (instance->manifest)
@@ -236,6 +237,9 @@ static void take_entries(struct instance *instance, lua_State *L)
             instance->entry[i] = luaL_ref(L, LUA_REGISTRYINDEX);
     }
     take_paths(instance, L);
+    lua_getfield(L, -1, "described");
+    instance->described = mem_copy(lua_tostring(L, -1));
+    lua_pop(L, 1);
     lua_getfield(L, -1, "onRequestFailOpen");
     instance->hook_fail_open = lua_toboolean(L, -1);
     lua_getfield(L, -2, "onRequestPublic");

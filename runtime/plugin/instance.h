@@ -63,6 +63,7 @@ struct instance {
     bool hook_fail_open, hook_public;
     char **server_paths; /* the keys of server.routes */
     size_t server_path_count;
+    char *described; /* its routes and what they say of themselves, JSON; NULL: not known */
     enum instance_state state;
     bool initialized; /* onInit came through, so onShutdown is due */
     unsigned refs;

@@ -1,5 +1,5 @@
 #!/bin/sh
-# The browser tests, against $BUNTIME_BIN. Installs the one package that they need when it is not there.
+# The browser tests, against $BUNTIME_BIN. Installs the packages that they need when they are not there.
 set -eu
 cd "$(dirname "$0")"
 

@@ -13,6 +13,7 @@ local MODULES = {
 local OURS = {
   "buntime.api",
   "buntime.api.access",
+  "buntime.api.docs",
   "buntime.api.health",
   "buntime.api.keys",
   "buntime.api.metrics",
@@ -758,5 +759,23 @@ describe("workers", function()
     assert.same({ "root", "workers.remove", "b", "failed", code }, fake.audits[1])
     fake.status = status({ stopping = true })
     check_error(call("DELETE", "/api/workers/_/b"), 503, "SHUTTING_DOWN")
+  end)
+end)
+
+describe("the description", function()
+  --- "GET /api/plugins/:name" of every route that there is, and of every one that is told of.
+  local function names(list, base)
+    local out = {}
+    for _, route in ipairs(list) do
+      local prefix = route.absolute and "" or base
+      out[route.method .. " " .. prefix .. route.path] = true
+    end
+    return out
+  end
+
+  it("has the routes that there are, and no others", function()
+    local there = names(require("buntime.describe").list(api), "")
+    local told = names(require("buntime.api.operations").list(), "/api")
+    assert.same(there, told)
   end)
 end)

@@ -137,6 +137,16 @@ describe("routes", function()
     ["no path"] = { "get", { say("x") }, "router:get: path must be a string, got function" },
     ["no handler"] = { "post", { "/a" }, "router:post: a function is missing" },
     ["a handler that is none"] = { "put", { "/a", "x" }, "router:put: expected a function, got string" },
+    ["a description of its own kind"] = { "get", { "/a", { sumary = "x" }, say("x") }, "sumary" },
+    ["a summary that is none"] = { "get", { "/a", { summary = 1 }, say("x") }, "must be a string, got number" },
+    ["a status that is none"] = { "get", { "/a", { responses = { ok = "x" } }, say("x") }, "not a status" },
+    ["a param without a name"] = { "get", { "/a", { params = { {} } }, say("x") }, "table with a name" },
+    ["a param in a strange place"] = {
+      "get",
+      { "/a", { params = { { name = "a", ["in"] = "body" } } }, say("x") },
+      "got body",
+    },
+    ["a description alone"] = { "get", { "/a", { summary = "x" } }, "a function is missing" },
     ["a middleware that is none"] = { "get", { "/a", false, say("x") }, "expected a function, got boolean" },
     ["a bad method"] = { "on", { "G T", "/a", say("x") }, "router:on: method must be a word such as GET" },
     ["no method"] = { "on", { {}, "/a", say("x") }, "router:on: method must be" },
@@ -570,5 +580,32 @@ describe("handle and dispatch", function()
     assert.is_true(response.is(routes:handle(mine)))
     assert.is_true(routes:dispatch(mine))
     assert.equal("x", core.response_view(mine).body)
+  end)
+end)
+
+describe("what routes say of themselves", function()
+  local describe_routes = require("buntime.describe").list
+
+  it("is told in order, below the paths of mounts, and statuses are text", function()
+    local inner, routes = Router.new(), Router.new()
+    inner:get("/", { summary = "inside" }, say("x"))
+    inner:on({ "PUT", "patch" }, "/:id", say("x"), say("x"))
+    routes:post("/a", { responses = { [201] = "made" } }, say("x"))
+    routes:route("/in", inner)
+    routes:all("/all", { hidden = true }, say("x"))
+    routes:all("*", say("x"))
+    routes:ws("/socket", {})
+    local got = {}
+    for i, route in ipairs(describe_routes(routes)) do
+      got[i] = route.method .. " " .. route.path
+    end
+    assert.same({ "POST /a", "GET /in", "PUT /in/:id", "PATCH /in/:id", "ALL /*", "WS /socket" }, got)
+    assert.same({ ["201"] = "made" }, describe_routes(routes)[1].doc.responses)
+    assert.equal("inside", describe_routes(routes)[2].doc.summary)
+  end)
+
+  it("does not stand in the way of answering", function()
+    local routes = Router.new():get("/", { summary = "x" }, say("hi"))
+    assert.equal("hi", routes:request("/"):text())
   end)
 end)

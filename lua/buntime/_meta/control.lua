@@ -70,4 +70,13 @@ function control.toggle(name, enabled) end
 --- @param code? string
 function control.audit(principal, action, target, result, code) end
 
+--- @class buntime.control.Routes
+--- @field name string
+--- @field version? string
+--- @field base? string
+--- @field routes string JSON: { routes, server }, each a list of buntime.DescribedRoute.
+
+--- @return buntime.control.Routes[]
+function control.routes() end
+
 return control

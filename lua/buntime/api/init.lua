@@ -4,6 +4,7 @@
 
 local Router = require("buntime.router")
 local control = require("buntime.core.control")
+local docs = require("buntime.api.docs")
 local health = require("buntime.api.health")
 local keys = require("buntime.api.keys")
 local metrics = require("buntime.api.metrics")
@@ -25,6 +26,7 @@ api:get("/.well-known/buntime", function(c)
   return c:json({ api = status.api, version = status.version })
 end)
 
+api:route("/api", docs)
 api:route("/api/health", health)
 api:route("/api/metrics", metrics)
 api:route("/api/plugins", plugins)

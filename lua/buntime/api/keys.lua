@@ -60,7 +60,7 @@ routes:get("/meta", access.read("keys:read"), function(c)
 end)
 
 --- The other methods of a fixed word, which would else be a key's id.
-routes:on({ "POST", "PUT", "PATCH", "DELETE" }, "/meta", function(c)
+routes:on({ "POST", "PUT", "PATCH", "DELETE" }, "/meta", { hidden = true }, function(c)
   local message = ("%s does not allow %s (it allows GET, HEAD, OPTIONS)"):format(c.req.path, c.req.method)
   local res = response.error(405, "METHOD_NOT_ALLOWED", message, c.req.id)
   res.headers.allow = "GET, HEAD, OPTIONS"

@@ -169,13 +169,13 @@ function M.fix(routes, path, allow)
   for _, method in ipairs({ "GET", "POST", "PUT", "PATCH", "DELETE" }) do
     others[#others + 1] = not allow:find(method, 1, true) and method or nil
   end
-  routes:on(others, path, function(c)
+  routes:on(others, path, { hidden = true }, function(c)
     local message = ("%s does not allow %s (it allows %s)"):format(c.req.path, c.req.method, allow)
     local res = response.error(405, "METHOD_NOT_ALLOWED", message, c.req.id)
     res.headers.allow = allow
     return res
   end)
-  routes:options(path, function()
+  routes:options(path, { hidden = true }, function()
     return response.raw(204, { allow = allow })
   end)
 end
