@@ -140,7 +140,7 @@ describe("routes", function()
     ["a description of its own kind"] = { "get", { "/a", { sumary = "x" }, say("x") }, "sumary" },
     ["a summary that is none"] = { "get", { "/a", { summary = 1 }, say("x") }, "must be a string, got number" },
     ["a status that is none"] = { "get", { "/a", { responses = { ok = "x" } }, say("x") }, "not a status" },
-    ["a param without a name"] = { "get", { "/a", { params = { {} } }, say("x") }, "table with a name" },
+    ["a nameless param"] = { "get", { "/a", { params = { {} } }, say("x") }, "table with a name" },
     ["a param in a strange place"] = {
       "get",
       { "/a", { params = { { name = "a", ["in"] = "body" } } }, say("x") },
