@@ -138,7 +138,7 @@ describe("routes", function()
     ["no handler"] = { "post", { "/a" }, "router:post: a function is missing" },
     ["a handler that is none"] = { "put", { "/a", "x" }, "router:put: expected a function, got string" },
     ["a description of its own kind"] = { "get", { "/a", { sumary = "x" }, say("x") }, "sumary" },
-    ["a summary that is none"] = { "get", { "/a", { summary = 1 }, say("x") }, "must be a string, got number" },
+    ["a summary that is none"] = { "get", { "/a", { summary = 1 }, say("x") }, "must be a string" },
     ["a status that is none"] = { "get", { "/a", { responses = { ok = "x" } }, say("x") }, "not a status" },
     ["a nameless param"] = { "get", { "/a", { params = { {} } }, say("x") }, "table with a name" },
     ["a param in a strange place"] = {
