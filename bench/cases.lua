@@ -16,11 +16,11 @@ local ECHO = { path = "/hello/api/echo", script = "bench/echo.lua" }
 local M = {
   order = {
     "greeting", "echo", "hook", "service", "fetch", "sqlite", "postgres", "streams", "sockets", "pause",
-    "start", "memory", "reload", "soak",
+    "warm", "fresh", "cold", "start", "memory", "reload", "soak",
   },
 }
 
-for _, more in ipairs({ require("bench.waiting"), require("bench.pause") }) do
+for _, more in ipairs({ require("bench.waiting"), require("bench.pause"), require("bench.workers") }) do
   for name, case in pairs(more) do
     M[name] = case
   end

@@ -19,7 +19,7 @@ end
 
 local function wrk_args(port, load, seconds, connections)
   local most = "-c" .. (connections or CONNECTIONS)
-  local args = { "taskset", "-c", "1", "wrk", "-t1", most, "-d" .. seconds .. "s" }
+  local args = { "taskset", "-c", "1", "wrk", "-t1", most, "-d" .. seconds .. "s", "--latency" }
   if load.script then
     args[#args + 1] = "-s"
     args[#args + 1] = load.script
@@ -28,7 +28,15 @@ local function wrk_args(port, load, seconds, connections)
   return args
 end
 
---- @return table { requests, rps, failed }
+local UNITS = { us = 1, ms = 1e3, s = 1e6 }
+
+--- A line of wrk's distribution, in microseconds.
+local function percentile(out, percent)
+  local value, unit = out:match("\n%s+" .. percent .. "%%%s+([%d.]+)(%a+)")
+  return value and tonumber(value) * UNITS[unit]
+end
+
+--- @return table { requests, rps, failed, p50, p99 }
 local function parse(out)
   local errors = 0
   for n in (out:match("Socket errors:([^\n]*)") or ""):gmatch("%d+") do
@@ -38,6 +46,8 @@ local function parse(out)
   return {
     requests = assert(requests, out),
     rps = tonumber(out:match("Requests/sec:%s*([%d.]+)")),
+    p50 = percentile(out, 50),
+    p99 = percentile(out, 99),
     failed = errors + tonumber(out:match("Non%-2xx or 3xx responses: (%d+)") or 0),
   }
 end
@@ -45,11 +55,13 @@ end
 --- Loads a server for some seconds.
 --- @param server table { port, pid }; pid may be a method
 --- @param load table { path, script? }
---- @return table { rps, us } requests a second, microseconds of CPU a request
-function M.sample(server, load, seconds)
+--- @param connections? integer 64 unless told
+--- @return table { rps, us, p50, p99 } requests a second, microseconds of CPU a request, of latency
+function M.sample(server, load, seconds, connections)
   local pid = type(server.pid) == "number" and server.pid or server:pid()
   local before = M.cpu_seconds(pid)
-  local _, out, err, problem = process.run({ args = wrk_args(server.port, load, seconds) }, seconds + 20)
+  local args = wrk_args(server.port, load, seconds, connections)
+  local _, out, err, problem = process.run({ args = args }, seconds + 20)
   assert(not problem, problem)
   local result = parse(out .. err)
   if result.failed > 0 then

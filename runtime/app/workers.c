@@ -78,11 +78,26 @@ struct pool *workers_new(struct server *server, struct err *err)
     return pool_new(&options, err);
 }
 
+/* Where a process on this machine finds the server. */
+static const char *own_host(const char *host)
+{
+    static const char *const any[] = {"0.0.0.0", "::", "localhost", ""};
+
+    for (size_t i = 0; i < sizeof(any) / sizeof(any[0]); i++) {
+        if (strcmp(host, any[i]) == 0)
+            return "127.0.0.1";
+    }
+    return host;
+}
+
 void workers_tell_port(struct server *server)
 {
-    char url[64];
+    const char *host = own_host(server->settings->host);
+    const bool v6 = strchr(host, ':') != NULL;
+    char url[320];
 
-    snprintf(url, sizeof(url), "http://127.0.0.1:%u", server->port);
+    snprintf(url, sizeof(url), "%s://%s%.256s%s:%u", server->settings->tls_cert ? "https" : "http",
+             v6 ? "[" : "", host, v6 ? "]" : "", server->port);
     pool_set_api_url(server->pool, url);
 }
 

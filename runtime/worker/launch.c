@@ -8,11 +8,9 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "data/files.h"
 #include "worker/environ.h"
 #include "worker/gate.h"
 #include "worker/policy.h"
@@ -37,81 +35,6 @@ static char **make_environ(const struct process *process)
     };
 
     return environ_make(process->group->app, &facts);
-}
-
-/* --- the temporary folder --- */
-
-static bool make_base(struct pool *pool, struct err *err)
-{
-    const char *tmp = getenv("TMPDIR");
-    char path[512];
-
-    if (pool->tmp)
-        return true;
-    snprintf(path, sizeof(path), "%s/buntime-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(path))
-        return err_set(err, "NO_TMP", "cannot make a temporary folder in %s: %s",
-                       tmp && *tmp ? tmp : "/tmp", strerror(errno));
-    pool->tmp = realpath(path, NULL);
-    return true;
-}
-
-static bool make_tmp(struct process *process, struct err *err)
-{
-    if (!make_base(process->pool, err))
-        return false;
-    process->tmp = mem_printf("%s/%s", process->pool->tmp, process->id);
-    if (mkdir(process->tmp, 0700) == 0)
-        return true;
-    err_set(err, "NO_TMP", "cannot make %s: %s", process->tmp, strerror(errno));
-    free(process->tmp);
-    process->tmp = NULL;
-    return false;
-}
-
-struct removal {
-    struct job job;
-    char *path;
-};
-
-static void remove_path(const char *path)
-{
-    char *name = strrchr(path, '/');
-    int fd;
-
-    *name = '\0';
-    if (files_root(path, false, &fd) == 0) {
-        files_remove(fd, name + 1, true);
-        close(fd);
-    }
-}
-
-static void remove_in_background(struct job *job)
-{
-    remove_path(((struct removal *)job)->path);
-}
-
-static void removed(struct job *job)
-{
-    free(((struct removal *)job)->path);
-    free(job);
-}
-
-void launch_remove_tmp(struct pool *pool, char *tmp)
-{
-    struct removal *removal;
-
-    if (!tmp)
-        return;
-    if (rmdir(tmp) == 0 || pool->freeing) {
-        remove_path(tmp);
-        free(tmp);
-        return;
-    }
-    removal = mem_alloc(sizeof(*removal));
-    removal->job = (struct job){.work = remove_in_background, .done = removed};
-    removal->path = tmp;
-    loop_submit(pool->options.loop, &removal->job);
 }
 
 /* --- the sandbox --- */
@@ -264,7 +187,7 @@ static void undo(struct process *process, int link)
     if (process->page)
         munmap(process->page, sizeof(*process->page));
     gate_free(process->gate);
-    launch_remove_tmp(process->pool, process->tmp);
+    scratch_remove(process->pool, process->tmp);
 }
 
 bool launch(struct process *process, struct err *err)
@@ -272,7 +195,7 @@ bool launch(struct process *process, struct err *err)
     const struct settings *settings = process->pool->options.settings;
     int fds[FDS] = {-1, -1, -1}, link = -1;
     struct policy *policy = NULL;
-    bool ok = check_required(settings, err) && make_tmp(process, err) &&
+    bool ok = check_required(settings, err) && scratch_make(process, err) &&
               (policy = policy_new(process->group->app, settings, process->tmp, err)) &&
               begin(process, fds, &link, err);
 

@@ -255,6 +255,7 @@ struct pool *pool_new(const struct pool_options *options, struct err *err)
     pool->turn.run = run_turns;
     pool->look.fire = turns_look;
     pool->cores = count_cores();
+    pool->tmp_lock = -1;
     pool->children = children_new(options->loop, err);
     if (pool->children)
         return pool;
@@ -303,7 +304,7 @@ void pool_free(struct pool *pool)
     loop_unpost(pool->options.loop, &pool->stopped);
     free_groups(pool);
     free_tallies(pool);
-    launch_remove_tmp(pool, pool->tmp);
+    scratch_end(pool);
     free(pool->api_url);
     free(pool);
 }

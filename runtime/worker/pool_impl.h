@@ -4,6 +4,7 @@
  * turns.c    which waiting request gets which process, and when processes are started
  * process.c  one process: what it says, its ends
  * launch.c   how a process is started
+ * scratch.c  temporary folders
  * call.c     one request in a process and its answer
  */
 #pragma once
@@ -125,6 +126,7 @@ struct pool {
     struct children *children;
     char *api_url;
     char *tmp; /* the folder of the temporary folders; NULL: none was made */
+    int tmp_lock;
     struct group *buckets[GROUP_BUCKETS];
     struct group *turns, **last_turn; /* a circle, cut open */
     size_t turn_count;
@@ -164,7 +166,11 @@ void turns_fail(struct group *group, unsigned status, const char *code, const ch
 
 /* launch.c */
 bool launch(struct process *process, struct err *err);
-void launch_remove_tmp(struct pool *pool, char *tmp); /* takes the path over */
+
+/* scratch.c */
+bool scratch_make(struct process *process, struct err *err); /* its temporary folder */
+void scratch_remove(struct pool *pool, char *path);          /* takes the path over */
+void scratch_end(struct pool *pool);
 
 /* process.c */
 bool process_start(struct group *group, struct err *err);

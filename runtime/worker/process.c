@@ -464,7 +464,7 @@ static void process_free(struct process *process)
     delist(process);
     munmap(process->page, sizeof(*process->page));
     gate_free(process->gate);
-    launch_remove_tmp(pool, process->tmp);
+    scratch_remove(pool, process->tmp);
     free(process);
     group_release(group);
     turns_soon(pool);

@@ -307,8 +307,15 @@ return { routes = routes }
   end)
 
   it("leaves nothing behind when the server is killed", function()
-    local s = start({ app = app("app", ROUTER, WARM) })
+    local tmp = process.temp_dir()
+    local s = start({ app = app("app", ROUTER, WARM) }, { TMPDIR = tmp })
     s:get("/app/count")
+    local folders = {}
+    for name in lfs.dir(tmp) do
+      folders[#folders + 1] = name:match("^buntime%-workers%-.*")
+    end
+    assert.equal(1, #folders)
+    lfs.touch(tmp .. "/" .. folders[1], os.time() - 60)
     local pids = workers_of(s)
     assert.equal(1, #pids)
     local pid = s:pid()
@@ -320,7 +327,12 @@ return { routes = routes }
     assert.is_truthy(process.eventually(function()
       return s:starts() == 2
     end, 20))
+    assert.equal(200, s:get("/app/count").status)
+    assert.is_truthy(process.eventually(function()
+      return not lfs.attributes(tmp .. "/" .. folders[1])
+    end, 10))
     s:allow_errors("the server process", "restart", "signal")
     s:stop()
+    assert.is_true(lfs.rmdir(tmp))
   end)
 end)

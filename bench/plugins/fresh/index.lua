@@ -1,0 +1,5 @@
+return {
+  fetch = function()
+    return { message = "Hello from Buntime" }
+  end,
+}
