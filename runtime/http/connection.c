@@ -23,6 +23,7 @@ static void on_socket_closed(void *data)
     if (c->gone)
         *c->gone = true;
     h2o_linklist_unlink(&c->link);
+    c->server->connection_count--;
     buf_fini(&c->later);
     buf_fini(&c->refusal);
     http2_free(c->http2);
@@ -259,6 +260,7 @@ void connection_open(struct http_server *server, h2o_socket_t *socket)
     c->socket = socket;
     c->timeout.cb = on_timeout;
     h2o_linklist_insert(&server->connections, &c->link);
+    server->connection_count++;
     socket->on_close.cb = on_socket_closed;
     socket->on_close.data = c;
     bound_writing(server, socket);

@@ -429,6 +429,12 @@ void http2_accept(struct connection *c)
     h2o_http2_accept(&server->accept, c->socket, *h2o_get_timestamp(&server->context, NULL, NULL));
 }
 
+struct connection *http2_of_idle(h2o_timeout_entry_t *entry)
+{
+    h2o_http2_conn_t *conn = H2O_STRUCT_FROM_MEMBER(h2o_http2_conn_t, _timeout_entry, entry);
+    return conn->num_streams.pull.open == 0 ? connection_of(conn->sock) : NULL;
+}
+
 void http2_free(struct http2 *http2)
 {
     free(http2);

@@ -13,6 +13,9 @@ void http2_tick(struct connection *c);   /* a quarter of the client's time-out h
 void http2_close(struct connection *c);
 void http2_free(struct http2 *http2);
 
+/* Of an entry of h2o's timeout for idle connections; NULL if a request is on its way. */
+struct connection *http2_of_idle(h2o_timeout_entry_t *entry);
+
 /* For a request that begins: takes trailers out of its headers; what to refuse it for, or NULL. */
 bool http2_is_refusing(const struct connection *c, h2o_req_t *req);
 const struct refusal *http2_begin(struct connection *c, h2o_req_t *req);

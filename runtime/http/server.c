@@ -39,7 +39,7 @@ static void accept_again(struct timer *timer)
         h2o_socket_read_start(listener->socket, on_acceptable);
 }
 
-/* Out of descriptors: the listeners would stay readable and the loop spin. */
+/* Out of descriptors, or full: the listeners would stay readable and the loop spin. */
 static void pause_accepting(struct http_server *server)
 {
     for (struct listener *listener = server->listeners; listener; listener = listener->next)
@@ -51,9 +51,15 @@ static void on_acceptable(h2o_socket_t *socket, const char *failure)
 {
     struct http_server *server = socket->data;
     for (int i = 0; i < ACCEPT_BATCH && !failure; i++) {
+        if (crowd_full(server) && !crowd_make_room(server)) {
+            pause_accepting(server);
+            break;
+        }
         h2o_socket_t *accepted = h2o_evloop_socket_accept(socket);
         if (!accepted) {
-            if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM)
+            const bool short_of =
+                errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM;
+            if (short_of && !crowd_make_room(server))
                 pause_accepting(server);
             break;
         }
@@ -128,6 +134,7 @@ http_server_new(struct loop *loop, const struct server_options *options, struct 
     h2o_linklist_init_anchor(&server->waiting);
     const uint64_t timeout = options->client_timeout ? options->client_timeout : never_ms;
     configure(server, timeout);
+    crowd_init(server);
     input_init(server);
     h2o_context_init(&server->context, loop_h2o(loop), &server->config);
     server->accept.ctx = &server->context;

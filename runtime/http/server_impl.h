@@ -2,6 +2,7 @@
  *
  * server.c       the server's life, listeners, accepting
  * connection.c   one connection: the guard's state, its timeout, refusing and closing
+ * crowd.c        who goes when there are too many connections
  * handshake.c    the TLS handshake, and which protocol comes after it
  * guard.c        puts the scanners in front of h2o's reader
  * http2.c        the same for HTTP/2 connections
@@ -44,6 +45,7 @@ struct http_server {
     struct timer sweep;            /* of `waiting` */
     struct h2o_exchange **looking; /* while it is swept: those looked at, NULL once they ended */
     size_t open_exchanges;
+    size_t connection_count, connection_max;
     bool stopping;
     struct random_pool random;
     h2o_buffer_prototype_t small_input; /* of requests that are being answered */
@@ -103,6 +105,11 @@ void input_init(struct http_server *server);
 void input_fini(struct http_server *server);
 void input_fit(struct http_server *server, h2o_socket_t *socket); /* to what is in it */
 void input_give_back(h2o_socket_t *socket);                       /* if nothing is in it */
+
+/* crowd.c */
+void crowd_init(struct http_server *server);
+bool crowd_full(const struct http_server *server);
+bool crowd_make_room(struct http_server *server); /* false: nobody has waited long enough */
 
 /* handshake.c */
 void handshake_start(struct connection *c);
