@@ -16,11 +16,13 @@ local ECHO = { path = "/hello/api/echo", script = "bench/echo.lua" }
 local M = {
   order = {
     "greeting", "echo", "hook", "service", "fetch", "sqlite", "postgres", "streams", "sockets", "pause",
-    "warm", "fresh", "cold", "start", "memory", "reload", "soak",
+    "warm", "fresh", "cold", "http2", "start", "memory", "reload", "soak",
   },
 }
 
-for _, more in ipairs({ require("bench.waiting"), require("bench.pause"), require("bench.workers") }) do
+local MORE = { "bench.waiting", "bench.pause", "bench.workers", "bench.http2" }
+for _, name in ipairs(MORE) do
+  local more = require(name)
   for name, case in pairs(more) do
     M[name] = case
   end
