@@ -20,10 +20,9 @@ local M = {
   },
 }
 
-local MORE = { "bench.waiting", "bench.pause", "bench.workers", "bench.http2" }
-for _, name in ipairs(MORE) do
-  local more = require(name)
-  for name, case in pairs(more) do
+local FILES = { "bench.waiting", "bench.pause", "bench.workers", "bench.http2" }
+for _, file in ipairs(FILES) do
+  for name, case in pairs(require(file)) do
     M[name] = case
   end
 end
