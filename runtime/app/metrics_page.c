@@ -16,6 +16,7 @@
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
 #include "vm/vm.h"
+#include "worker/pool.h"
 
 static void single(struct buf *out, const char *name, const char *type, const char *help, double v)
 {
@@ -231,6 +232,37 @@ static void write_spans(const struct server *server, struct buf *out)
     metric_value(out, "buntime_spans_total", lost, (double)counts.dropped);
 }
 
+/* --- worker processes --- */
+
+static void write_workers(const struct server *server, struct buf *out)
+{
+    const struct pool_stats stats = pool_stats(server->pool);
+    const struct {
+        const char *name, *type, *help;
+        double value;
+    } rows[] = {
+        {"buntime_workers_size", "gauge", "RUNTIME_POOL_SIZE.", (double)stats.size},
+        {"buntime_workers", "gauge", "Worker processes.", (double)stats.workers},
+        {"buntime_workers_busy", "gauge", "Those with a request.", (double)stats.busy},
+        {"buntime_workers_queued", "gauge", "Requests that wait for one.", (double)stats.queued},
+        {"buntime_workers_requests_total", "counter", "Requests given to them.",
+         (double)stats.requests},
+        {"buntime_workers_spawned_total", "counter", "Processes started.", (double)stats.spawned},
+        {"buntime_workers_terminated_total", "counter", "Processes ended.",
+         (double)stats.terminated},
+        {"buntime_workers_killed_total", "counter", "Of those, killed.", (double)stats.killed},
+        {"buntime_workers_timeouts_total", "counter", "Requests that took too long.",
+         (double)stats.timeouts},
+        {"buntime_workers_crashes_total", "counter", "Processes that crashed.",
+         (double)stats.crashes},
+        {"buntime_workers_rejected_total", "counter", "Requests refused as the queue was full.",
+         (double)stats.rejected},
+    };
+
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+        single(out, rows[i].name, rows[i].type, rows[i].help, rows[i].value);
+}
+
 void metrics_page(void *app, struct buf *out)
 {
     const struct server *server = app;
@@ -248,5 +280,7 @@ void metrics_page(void *app, struct buf *out)
     write_lag(server, out);
     if (server->otlp)
         write_spans(server, out);
+    if (server->pool)
+        write_workers(server, out);
     metrics_write(server->metrics, out);
 }

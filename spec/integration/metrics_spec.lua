@@ -169,6 +169,24 @@ describe("metrics", function()
     end)
   end)
 
+  it("tells of worker processes, whose requests are the app's", function()
+    local app = {
+      ["manifest.yaml"] = "name: thumbs\nbase: /thumbs\nentrypoint: index.lua\nttl: 60s\n",
+      ["index.lua"] = 'return { fetch = function(req) return { status = 202, body = "x" } end }',
+    }
+    server.with({ plugins = { thumbs = app } }, function(s)
+      assert.equal(0, page(s):value("buntime_workers_spawned_total"))
+      for _ = 1, 3 do
+        assert.equal(202, s:get("/thumbs/x").status)
+      end
+      local p = page(s)
+      assert.equal(1, p:value("buntime_workers_spawned_total"))
+      assert.equal(1, p:value("buntime_workers"))
+      assert.equal(3, p:value("buntime_workers_requests_total"))
+      assert.equal(3, requests(p, "thumbs", "", "(worker)", 202))
+    end)
+  end)
+
   it("needs metrics:read once there is a key", function()
     server.with({ plugins = {}, env = { RUNTIME_ROOT_KEY = "the-root-key" } }, function(s)
       assert.equal(401, s:get("/api/metrics").status)
