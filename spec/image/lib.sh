@@ -18,9 +18,9 @@ fail() {
 
 # set_up WORK: installs what is missing, and points podman at WORK.
 set_up() {
-  work=$1
+  mkdir -p "$1"
+  work=$(readlink -f "$1")
   [ "$(id -u)" = 0 ] || skip "the image is built and run as root"
-  mkdir -p "$work"
   tools/deps podman || skip "podman is not to be had here"
   local limit
   limit=$(ulimit -Hn)

@@ -70,6 +70,10 @@ expect two "$(ask "$url/greeter")"
 # What the program opens when it is wanted: libcurl with its certificates, SQLite's file in the state folder
 expect 201 "$(curl -sS -m 5 -o /dev/null -w '%{http_code}' -H 'content-type: application/json' -d '{"title":"x"}' "$url/todo/api/todos")"
 
+# A worker app, in a process that the kernel holds back, within the container's own limits
+expect 200 "$(curl -sS -m 10 -o "$work/greet" -w '%{http_code}' "$url/greet/")" || cat "$work/greet"
+podman logs "$name" 2>&1 | grep -i '"sandbox' && fail "the sandbox is not whole in the container" || :
+
 podman exec "$name" /usr/bin/buntime health --host 127.0.0.1 --port "${url##*:}" >/dev/null || fail "buntime health says no"
 podman logs "$name" 2>&1 | grep -v '^{.*}$' && fail "a log line is not JSON"
 ! podman logs "$name" 2>&1 | grep -F $key || fail "the root key is in the log"
