@@ -23,6 +23,7 @@
 #include "data/cron_book.h"
 #include "data/keyring.h"
 #include "data/metrics.h"
+#include "data/postgres.h"
 #include "data/shared.h"
 #include "http/exchange.h"
 #include "http/gzip.h"
@@ -308,6 +309,29 @@ static struct keyring *open_keyring(struct server *server)
     return keyring_new(&options);
 }
 
+/* --- the database --- */
+
+/* Does not connect yet. A request waits for a connection, so that a database that restarts is not
+ * an error at once.
+ */
+static bool open_database(struct server *server, struct err *err)
+{
+    const struct postgres_options options = {
+        .url = server->settings->database_url,
+        .max = 4,
+        .idle_timeout_ms = 60000,
+        .connect_timeout_ms = 5000,
+        .statement_timeout_ms = 15000,
+        .acquire_timeout_ms = 5000,
+        .statements = 32,
+    };
+
+    if (!options.url)
+        return true;
+    server->database = postgres_open(server->loop, &options, err);
+    return server->database || err_wrap(err, "DATABASE_URL");
+}
+
 /* --- the whole --- */
 
 bool server_init(struct server *server,
@@ -363,6 +387,8 @@ bool server_init(struct server *server,
     server->otlp = otlp_new(server->loop, settings);
     options.topics = server->topics = topics_new();
     server->gzip = gzip_cache_new((size_t)16 << 20);
+    if (!open_database(server, err))
+        return false;
     options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;
     apps_init(server, &options);
@@ -394,6 +420,8 @@ void server_fini(struct server *server)
     watchdog_free(server->watchdog);
     auth_fini(server);
     keyring_free(server->keyring);
+    if (server->database)
+        postgres_close(server->database);
     if (server->loop)
         loop_free(server->loop);
     gzip_cache_free(server->gzip); /* threads of the loop have used it */

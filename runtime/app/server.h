@@ -23,6 +23,7 @@ struct metrics;
 struct otlp;
 struct plugins;
 struct pool;
+struct postgres;
 struct registry;
 struct run;
 struct shared;
@@ -56,6 +57,7 @@ struct server {
     uint64_t started_ms;
     bool stopping;
     struct lag_meter lag;
+    struct postgres *database; /* DATABASE_URL; NULL: there is none */
     struct keyring *keyring;
     struct auth *auth; /* app/auth.c; NULL until it was asked */
     struct run *runs;  /* requests that are being answered */

@@ -270,10 +270,6 @@ static void read_root_key(struct loading *l)
     if (!l->out->root_key && l->out->root_key_file)
         read_key_file(l);
     wipe_root_key();
-    if (l->out->root_key)
-        log_secret_add(l->out->root_key);
-    if (l->out->otel_headers)
-        log_secret_add(l->out->otel_headers);
 }
 
 bool settings_load(struct settings *settings,
@@ -292,6 +288,7 @@ bool settings_load(struct settings *settings,
     set_presets(&l);
     check_together(&l);
     read_root_key(&l);
+    settings_hide(settings);
     dotenv_free(l.file);
     return problems->errors == errors;
 }
@@ -305,19 +302,17 @@ static void free_list(struct string_list *list)
 
 void settings_fini(struct settings *settings)
 {
-    if (settings->root_key) {
-        log_secret_forget(settings->root_key);
-        if (settings->otel_headers)
-            log_secret_forget(settings->otel_headers);
-        explicit_bzero(settings->root_key, strlen(settings->root_key));
-    }
+    settings_forget(settings);
     free_list(&settings->plugin_dirs);
     free_list(&settings->worker_dirs);
     for (size_t i = 0; i < SETTING_COUNT_ALL; i++) {
         const struct setting *setting = &settings_table[i];
+        char **text = (char **)((char *)settings + setting->offset);
+        if (setting->kind == SETTING_SECRET && *text)
+            explicit_bzero(*text, strlen(*text));
         if (setting->kind == SETTING_TEXT || setting->kind == SETTING_SECRET ||
             setting->kind == SETTING_PREFIX)
-            free(*(char **)((char *)settings + setting->offset));
+            free(*text);
     }
     *settings = (struct settings){0};
 }

@@ -29,7 +29,7 @@ struct setting {
     const char *meaning;
 };
 
-enum { SETTING_COUNT_ALL = 30, FLAG_SIZE = 64 };
+enum { SETTING_COUNT_ALL = 31, FLAG_SIZE = 64 };
 
 extern const struct setting settings_table[SETTING_COUNT_ALL];
 
@@ -38,6 +38,10 @@ void setting_flag(const struct setting *setting, char out[static FLAG_SIZE]);
 
 /* False, and nothing changed, when the text is not allowed. */
 bool setting_parse(const struct setting *setting, struct str text, struct settings *out);
+
+/* --- settings_secrets.c: the log masks what is secret, until it is forgotten --- */
+void settings_hide(const struct settings *settings);
+void settings_forget(const struct settings *settings);
 
 /* What is allowed, for messages. */
 void setting_allowed(const struct setting *setting, struct buf *out);

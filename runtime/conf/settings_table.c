@@ -66,6 +66,8 @@ const struct setting settings_table[SETTING_COUNT_ALL] = {
      "what holds the loop longer is logged; 0 turns it off"},
     {"TLS_CERT", SETTING_TEXT, FIELD(tls_cert), 0, 0, NULL, "unset", "PEM file: HTTPS"},
     {"TLS_KEY", SETTING_TEXT, FIELD(tls_key), 0, 0, NULL, "unset", "PEM file: HTTPS"},
+    {"DATABASE_URL", SETTING_SECRET, FIELD(database_url), 0, 0, NULL, "unset",
+     "PostgreSQL that keeps keys and sessions for all replicas, as postgres://user@host/name"},
     {"OTEL_EXPORTER_OTLP_ENDPOINT", SETTING_TEXT, FIELD(otel_endpoint), 0, 0, NULL, "unset",
      "collector that gets a span of each request, as http://localhost:4318"},
     {"OTEL_EXPORTER_OTLP_HEADERS", SETTING_SECRET, FIELD(otel_headers), 0, 0, NULL, "unset",

@@ -237,6 +237,27 @@ static void test_root_key(void)
     CHECK_STR(told(), "RUNTIME_ROOT_KEY_FILE: none: No such file or directory\n");
 }
 
+static void test_secrets(void)
+{
+    char text[] =
+        "a postgres://me:p%40ss:word@db:1/x?password=0ther&a=1 b p@ss:word c p%40ss:word 0ther";
+    char plain[] = "postgres me db p@ss:word 0ther headers-of-it";
+    char forgotten[] = "p@ss:word";
+
+    setenv("DATABASE_URL", "postgres://me:p%40ss:word@db:1/x?password=0ther&a=1", 1);
+    CHECK(load(WORDS("--otel-exporter-otlp-headers=headers-of-it")));
+    unsetenv("DATABASE_URL");
+    CHECK_STR(settings.database_url, "postgres://me:p%40ss:word@db:1/x?password=0ther&a=1");
+    log_mask(text);
+    CHECK_STR(text, "a *** b *** c *** ***");
+    log_mask(plain);
+    CHECK_STR(plain, "postgres me db *** *** ***");
+    CHECK(load(WORDS("--database-url=postgres://me@db/:x@y")) && settings.database_url);
+    log_mask(forgotten);
+    CHECK_STR(forgotten, "p@ss:word");
+    CHECK(load((char *const[]){NULL}) && !settings.database_url);
+}
+
 static void test_env_file(void)
 {
     write_file("env", "PORT=7000\nHOST=::1\nRUNTIME_ROOT_KEY=in-the-file\n");
@@ -292,6 +313,7 @@ int main(void)
     test_body_limit();
     test_empty_is_unset();
     test_root_key();
+    test_secrets();
     test_env_file();
     test_help_and_builtin();
     settings_fini(&settings);
