@@ -9,6 +9,7 @@
 #include "app/apps.h"
 #include "app/auth.h"
 #include "app/blackbox.h"
+#include "app/databases.h"
 #include "app/metrics_page.h"
 #include "app/otlp.h"
 #include "app/pipeline.h"
@@ -23,7 +24,6 @@
 #include "data/cron_book.h"
 #include "data/keyring.h"
 #include "data/metrics.h"
-#include "data/postgres.h"
 #include "data/shared.h"
 #include "http/exchange.h"
 #include "http/gzip.h"
@@ -309,29 +309,6 @@ static struct keyring *open_keyring(struct server *server)
     return keyring_new(&options);
 }
 
-/* --- the database --- */
-
-/* Does not connect yet. A request waits for a connection, so that a database that restarts is not
- * an error at once.
- */
-static bool open_database(struct server *server, struct err *err)
-{
-    const struct postgres_options options = {
-        .url = server->settings->database_url,
-        .max = 4,
-        .idle_timeout_ms = 60000,
-        .connect_timeout_ms = 5000,
-        .statement_timeout_ms = 15000,
-        .acquire_timeout_ms = 5000,
-        .statements = 32,
-    };
-
-    if (!options.url)
-        return true;
-    server->database = postgres_open(server->loop, &options, err);
-    return server->database || err_wrap(err, "DATABASE_URL");
-}
-
 /* --- the whole --- */
 
 bool server_init(struct server *server,
@@ -378,6 +355,9 @@ bool server_init(struct server *server,
     server->watchdog = watchdog_new(&watch, err);
     if (!server->watchdog)
         return false;
+    if (!databases_open(server, err))
+        return false;
+    options.redis = server->redis;
     server->shared = shared_new(server->loop, SHARED_BYTES);
     server->cron = cron_book_new();
     options.loop = server->loop;
@@ -387,8 +367,6 @@ bool server_init(struct server *server,
     server->otlp = otlp_new(server->loop, settings);
     options.topics = server->topics = topics_new();
     server->gzip = gzip_cache_new((size_t)16 << 20);
-    if (!open_database(server, err))
-        return false;
     options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;
     apps_init(server, &options);
@@ -420,8 +398,7 @@ void server_fini(struct server *server)
     watchdog_free(server->watchdog);
     auth_fini(server);
     keyring_free(server->keyring);
-    if (server->database)
-        postgres_close(server->database);
+    databases_close(server);
     if (server->loop)
         loop_free(server->loop);
     gzip_cache_free(server->gzip); /* threads of the loop have used it */

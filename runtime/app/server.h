@@ -24,6 +24,7 @@ struct otlp;
 struct plugins;
 struct pool;
 struct postgres;
+struct redis;
 struct registry;
 struct run;
 struct shared;
@@ -43,6 +44,7 @@ struct server {
     struct registry *registry; /* the worker apps: app/apps.h */
     struct worker_hooks *worker_hooks;
     struct shared *shared;
+    struct redis *redis; /* of REDIS_URL, or NULL */
     struct metrics *metrics;
     struct otlp *otlp; /* where spans go; NULL: nowhere */
     struct random_pool random;

@@ -42,7 +42,7 @@ static const struct name_pattern secret[] = {
     {WHOLE, "SECRET"},     {WHOLE, "PASSWORD"}, {WITHIN, "API_KEY"},
     {START, "AWS_"},       {START, "GITHUB_"},  {START, "OPENAI_"},
     {START, "ANTHROPIC_"}, {START, "STRIPE_"},  {WHOLE, "RUNTIME_ROOT_KEY"},
-    {WHOLE, NULL},
+    {WHOLE, "REDIS_URL"},  {WHOLE, NULL},
 };
 
 static bool fits(const struct name_pattern *p, const char *name)

@@ -44,7 +44,7 @@ struct settings {
     uint64_t watchdog; /* 0 = off */
     uint64_t lag_warn; /* likewise */
     char *tls_cert, *tls_key;
-    char *database_url;                                     /* or NULL */
+    char *database_url, *redis_url;                         /* or NULL */
     char *otel_endpoint, *otel_headers, *otel_service_name; /* the first two may be NULL */
 };
 

@@ -29,7 +29,7 @@ struct setting {
     const char *meaning;
 };
 
-enum { SETTING_COUNT_ALL = 31, FLAG_SIZE = 64 };
+enum { SETTING_COUNT_ALL = 32, FLAG_SIZE = 64 };
 
 extern const struct setting settings_table[SETTING_COUNT_ALL];
 

@@ -68,6 +68,8 @@ const struct setting settings_table[SETTING_COUNT_ALL] = {
     {"TLS_KEY", SETTING_TEXT, FIELD(tls_key), 0, 0, NULL, "unset", "PEM file: HTTPS"},
     {"DATABASE_URL", SETTING_SECRET, FIELD(database_url), 0, 0, NULL, "unset",
      "PostgreSQL that keeps keys and sessions for all replicas, as postgres://user@host/name"},
+    {"REDIS_URL", SETTING_SECRET, FIELD(redis_url), 0, 0, NULL, "unset",
+     "Redis that replicas share, as redis://user:password@host:6379/0"},
     {"OTEL_EXPORTER_OTLP_ENDPOINT", SETTING_TEXT, FIELD(otel_endpoint), 0, 0, NULL, "unset",
      "collector that gets a span of each request, as http://localhost:4318"},
     {"OTEL_EXPORTER_OTLP_HEADERS", SETTING_SECRET, FIELD(otel_headers), 0, 0, NULL, "unset",

@@ -32,6 +32,7 @@ struct manifest;
 struct metrics;
 struct plugins;
 struct pool;
+struct redis;
 struct registry;
 struct reload_apps;
 struct settings;
@@ -94,6 +95,7 @@ struct plugins_options {
     const struct env_source *env;
     int (*open)(lua_State *L); /* bind_open */
     struct shared *shared;     /* the dictionary of the process; NULL: each VM has its own */
+    struct redis *redis;       /* that the replicas share; NULL: there is one server */
     struct metrics *metrics;   /* where requests are counted; NULL: nowhere */
     struct cron_book *cron;    /* what is known of schedules; NULL: each VM has its own */
     void *app;

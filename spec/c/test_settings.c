@@ -275,6 +275,13 @@ static void test_env_file(void)
     CHECK_STR(told(), "RUNTIME_ENV_FILE: env:1: expected NAME=value\n");
 }
 
+static void test_redis_url(void)
+{
+    CHECK(load((char *const[]){NULL}) && !settings.redis_url);
+    CHECK(load_env("REDIS_URL", "redis://:word@db:1/2"));
+    CHECK_STR(settings.redis_url, "redis://:word@db:1/2");
+}
+
 static void test_help_and_builtin(void)
 {
     struct buf help = {0};
@@ -315,6 +322,7 @@ int main(void)
     test_root_key();
     test_secrets();
     test_env_file();
+    test_redis_url();
     test_help_and_builtin();
     settings_fini(&settings);
     problems_fini(&problems);
