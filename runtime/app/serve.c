@@ -34,6 +34,8 @@ struct serving {
     struct timer poll, beat;
     uint64_t deadline_ms;
     bool cut; /* the drain had to end requests */
+    bool watching;
+    struct watcher *watcher; /* NULL unless watching */
 };
 
 static struct serving *serving_of(struct signal_watch *watch, size_t offset)
@@ -242,6 +244,8 @@ static bool start(struct serving *serving, const struct settings *settings, stru
     }
     lag_meter_start(&serving->server.lag, &serving->server);
     packages_sweep(settings);
+    if (serving->watching)
+        serving->watcher = watcher_new(&serving->server); /* first: no change goes unseen */
     if (!server_load(&serving->server, err) || !listen_http(serving, err))
         return false;
     set_state(serving, BOX_UP);
@@ -257,6 +261,7 @@ static void finish(struct serving *serving)
 {
     struct server *server = &serving->server;
 
+    watcher_free(serving->watcher);
     timer_stop(&serving->poll);
     timer_stop(&serving->beat);
     pipeline_cut_all(server);
@@ -271,20 +276,17 @@ static void finish(struct serving *serving)
 static int run(const struct settings *settings, const struct supervised *given, bool watching)
 {
     static struct serving serving;
-    struct watcher *watcher = NULL;
     struct err err;
     bool up, ok;
 
     serving.given = given;
+    serving.watching = watching;
     up = start(&serving, settings, &err);
-    if (up && watching)
-        watcher = watcher_new(&serving.server);
     if (up)
         loop_run(serving.server.loop);
     ok = up || serving.server.stopping; /* told to stop while it was loading */
     if (!ok)
         log_err(NULL, NULL, &err);
-    watcher_free(watcher);
     finish(&serving);
     set_state(&serving, ok ? BOX_STOPPED : BOX_START_FAILED);
     if (ok)

@@ -108,6 +108,10 @@ static void settled(struct timer *timer)
     struct watcher *watcher = (struct watcher *)((char *)timer - offsetof(struct watcher, timer));
     const struct reload_options options = {.changed = true};
 
+    if (!plugins_generation(watcher->server->plugins)) {
+        timer_start(watcher->server->loop, timer, SETTLE_MS); /* it is just starting */
+        return;
+    }
     watch_all(watcher); /* folders come and go */
     plugins_reload(watcher->server->plugins, &options, reloaded, NULL);
 }

@@ -232,6 +232,13 @@ static void test_nested(void)
     vm_close(vm);
 }
 
+/* The hour may strike inside the callee: then its caller has an error that says so. */
+static bool was_ended(const struct err *err)
+{
+    return strcmp(err->code, "HANDLER_TIMEOUT") == 0 ||
+           strstr(err->message, "inner: HANDLER_TIMEOUT") != NULL;
+}
+
 /* Calls that are short do not make the caller's own loop immortal. */
 static void test_calling_loop(const char *code)
 {
@@ -242,7 +249,7 @@ static void test_calling_loop(const char *code)
     inner_vm = open_vm();
     run(vm, code, &outcome);
     CHECK(!outcome.ok);
-    CHECK_STR(outcome.err.code, "HANDLER_TIMEOUT");
+    CHECK(was_ended(&outcome.err));
     CHECK(now_ms() - began < LIMIT_MS * 1.25 + PATIENCE_MS);
     still_works(inner_vm, code);
     still_works(vm, code);

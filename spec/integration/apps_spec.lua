@@ -290,6 +290,30 @@ describe("worker apps", function()
       assert.equal(200, s:get("/fresh/").status)
       s:stop()
     end)
+
+    it("and sees what changes while it starts", function()
+      local s = start({
+        args = { "dev" },
+        plugins = {
+          early = fixtures.plugin(
+            "name: early\n",
+            [[
+return {
+  onInit = function()
+    local file = assert(io.open(os.getenv("EARLY"), "w"))
+    file:write("<!doctype html><html><body>early</body></html>")
+    file:close()
+  end,
+}
+]]
+          ),
+        },
+        files = { ["apps/early/index.txt"] = "" },
+        env = { EARLY = "apps/early/index.html" },
+      })
+      assert.truthy(s:wait_log("app early latest loaded", 20))
+      s:stop()
+    end)
   end)
 
   describe("on the control plane", function()

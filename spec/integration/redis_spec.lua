@@ -525,6 +525,9 @@ describe("redis without its server", function()
         end)
       end
     ]])
+    assert.truthy(process.eventually(function()
+      return run([[ return r:call("INFO", "clients") ]]):find("blocked_clients:3", 1, true)
+    end))
     own.process:kill("STOP") -- nothing is answered any more
     run([[
       for i = 1, 3 do

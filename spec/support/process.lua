@@ -193,10 +193,10 @@ end
 --- Asks until the answer is true, or the time is over.
 --- @generic T
 --- @param ask fun(): T?
---- @param seconds? number 5
+--- @param seconds? number 15
 --- @return T? answer the first true one
 function M.eventually(ask, seconds)
-  local deadline = socket.gettime() + (seconds or 5)
+  local deadline = socket.gettime() + (seconds or 15)
   local pause = 0.001
   repeat
     local answer = ask()

@@ -122,7 +122,7 @@ end
 --- @return table? frame { opcode, data, last }
 --- @return string? problem "closed" or "timeout"
 function Client:receive(seconds)
-  local deadline = socket.gettime() + (seconds or 5)
+  local deadline = socket.gettime() + (seconds or 15)
   while true do
     local frame = take(self)
     if frame then
