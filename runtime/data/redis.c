@@ -302,3 +302,8 @@ const char *redis_label(const struct redis *redis)
 {
     return redis->label;
 }
+
+unsigned redis_number(const struct redis *redis)
+{
+    return redis->server.number;
+}

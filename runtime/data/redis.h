@@ -67,6 +67,7 @@ struct redis *redis_open(struct loop *loop, const struct redis_options *options,
 void redis_close(struct redis *redis); /* what waits or is on its way fails with CLOSED */
 
 const char *redis_label(const struct redis *redis); /* "host:port/number"; no password */
+unsigned redis_number(const struct redis *redis);   /* of its database */
 
 void redis_submit(struct redis *redis, struct redis_request *request);
 
