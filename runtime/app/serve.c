@@ -9,6 +9,7 @@
 #include "app/command.h"
 #include "app/otlp.h"
 #include "app/pipeline.h"
+#include "app/replicas.h"
 #include "app/server.h"
 #include "app/supervise.h"
 #include "app/uploads.h"
@@ -246,6 +247,7 @@ static bool start(struct serving *serving, const struct settings *settings, stru
     packages_sweep(settings);
     if (serving->watching)
         serving->watcher = watcher_new(&serving->server); /* first: no change goes unseen */
+    replicas_start(&serving->server);
     if (!server_load(&serving->server, err) || !listen_http(serving, err))
         return false;
     set_state(serving, BOX_UP);

@@ -13,6 +13,7 @@
 #include "app/metrics_page.h"
 #include "app/otlp.h"
 #include "app/pipeline.h"
+#include "app/replicas.h"
 #include "app/worker_hooks.h"
 #include "app/workers.h"
 #include "base/buf.h"
@@ -309,6 +310,20 @@ static struct keyring *open_keyring(struct server *server)
     return keyring_new(&options);
 }
 
+static bool open_watchdog(struct server *server, struct err *err)
+{
+    const struct watchdog_options options = {
+        .limit_ms = server->settings->watchdog,
+        .lag_ms = server->settings->lag_warn,
+        .lagged = lag_told,
+        .arg = server,
+        .record = server->box ? &server->box->record : NULL,
+    };
+
+    server->watchdog = watchdog_new(&options, err);
+    return server->watchdog != NULL;
+}
+
 /* --- the whole --- */
 
 bool server_init(struct server *server,
@@ -337,13 +352,6 @@ bool server_init(struct server *server,
         .quarantined = quarantined,
     };
 
-    struct watchdog_options watch = {
-        .limit_ms = settings->watchdog,
-        .lag_ms = settings->lag_warn,
-        .lagged = lag_told,
-        .arg = server,
-    };
-
     *server = (struct server){.settings = settings, .box = box, .env = {get_env}};
     server->started_ms = clock_now_ns() / 1000000;
     if (!server_read_env_file(server, err) || !server_read_tls(server, err))
@@ -351,13 +359,13 @@ bool server_init(struct server *server,
     server->loop = loop_new(err);
     if (!server->loop)
         return false;
-    watch.record = box ? &box->record : NULL;
-    server->watchdog = watchdog_new(&watch, err);
-    if (!server->watchdog)
+    if (!open_watchdog(server, err))
         return false;
     if (!databases_open(server, err))
         return false;
     options.redis = server->redis;
+    replicas_init(server);
+    options.bus = server->bus;
     server->shared = shared_new(server->loop, SHARED_BYTES);
     server->cron = cron_book_new();
     options.loop = server->loop;
@@ -398,6 +406,7 @@ void server_fini(struct server *server)
     watchdog_free(server->watchdog);
     auth_fini(server);
     keyring_free(server->keyring);
+    replicas_fini(server);
     databases_close(server);
     if (server->loop)
         loop_free(server->loop);

@@ -13,6 +13,7 @@
 
 struct auth;
 struct blackbox;
+struct bus;
 struct cron_book;
 struct generation;
 struct gzip_cache;
@@ -45,6 +46,7 @@ struct server {
     struct worker_hooks *worker_hooks;
     struct shared *shared;
     struct redis *redis; /* of REDIS_URL, or NULL */
+    struct bus *bus;     /* to the other replicas: app/replicas.h */
     struct metrics *metrics;
     struct otlp *otlp; /* where spans go; NULL: nowhere */
     struct random_pool random;

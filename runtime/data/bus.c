@@ -165,7 +165,7 @@ void bus_sent(struct bus *bus, size_t len, bool ok)
 bool bus_broadcast(struct bus *bus, const char *kind, struct str payload)
 {
     assert(strlen(kind) < BUS_KIND_MAX);
-    if (bus_alone(bus))
+    if (bus_alone(bus) || !bus->started)
         return true;
     if (send(bus, kind, payload))
         return true;
@@ -222,9 +222,15 @@ struct bus *bus_new(const struct bus_options *options)
     bus->hear.run = run;
     bus_make_id(bus->id);
     bus->way = options->redis ? &bus_redis : options->postgres ? &bus_postgres : NULL;
-    if (bus->way)
-        bus->state = bus->way->start(bus);
     return bus;
+}
+
+void bus_start(struct bus *bus)
+{
+    if (!bus->way || bus->started)
+        return;
+    bus->started = true;
+    bus->state = bus->way->start(bus);
 }
 
 void bus_free(struct bus *bus)
@@ -233,7 +239,7 @@ void bus_free(struct bus *bus)
 
     if (!bus)
         return;
-    if (bus->way)
+    if (bus->started)
         bus->way->stop(bus->state);
     loop_unpost(bus->options.loop, &bus->hear);
     while ((message = take(bus)))

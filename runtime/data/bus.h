@@ -32,8 +32,11 @@ struct bus_options {
     void (*on_restored)(void *app);                       /* after a problem; may be NULL */
 };
 
-/* Never fails: a database that is not there is tried until it comes. */
 struct bus *bus_new(const struct bus_options *options);
+/* From now on it hears, and sends; before, messages go nowhere. Never fails: a database that is not
+ * there is tried until it comes.
+ */
+void bus_start(struct bus *bus);
 void bus_free(struct bus *bus); /* before its databases; NULL is fine */
 
 /* The host's name and something random: of this process, and never of another one. Of

@@ -36,6 +36,7 @@ struct bus {
     char id[BUS_ID_MAX];
     const struct bus_way *way; /* NULL: alone */
     void *state;
+    bool started;
     struct bus_listener *listeners;
 
     struct bus_message *first, **last; /* that wait to be heard */

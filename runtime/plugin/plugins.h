@@ -20,6 +20,7 @@
 #include "plugin/lag.h"
 
 struct buf;
+struct bus;
 struct cron_book;
 struct env_source;
 struct exchange;
@@ -96,6 +97,7 @@ struct plugins_options {
     int (*open)(lua_State *L); /* bind_open */
     struct shared *shared;     /* the dictionary of the process; NULL: each VM has its own */
     struct redis *redis;       /* that the replicas share; NULL: there is one server */
+    struct bus *bus;           /* to the other replicas; NULL in a worker process */
     struct metrics *metrics;   /* where requests are counted; NULL: nowhere */
     struct cron_book *cron;    /* what is known of schedules; NULL: each VM has its own */
     void *app;

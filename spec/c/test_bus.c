@@ -205,6 +205,8 @@ static void test_sending(void)
 
     CHECK(bus_alone(bus) && bus_broadcast(bus, "a", STR("nobody")) && wire.count == 0);
     bus->way = &way;
+    CHECK(bus_broadcast(bus, "a", STR("too early")) && wire.count == 0);
+    bus_start(bus);
     CHECK(!bus_alone(bus) && bus_broadcast(bus, "a", STR("x")) && wire.count == 1);
     CHECK(strstr(wire.last, bus_id(bus)) && strstr(wire.last, " a x"));
     len = strlen(wire.last);
