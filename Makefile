@@ -1,12 +1,12 @@
 # The front door. Everything is built by CMake (see CMakePresets.json); this names the ways in.
 .DEFAULT_GOAL := help
-.PHONY: help deps build debug run test bench fuzz lint format image clean
+.PHONY: help deps build debug run test bench bench-table fuzz lint format image clean
 MAKEFLAGS += --no-print-directory
 
 FUZZ_SECONDS ?= 60
 
 help: ## what this Makefile does
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{ printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{ printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 deps: ## install the Debian packages that are missing
 	@tools/deps run test
@@ -35,6 +35,10 @@ test: ## everything: C and Lua units, integration (ASan+UBSan, release), the ima
 bench: build ## compare with nginx, Bun and bare h2o (BENCH_SECONDS, BENCH_ROUNDS)
 	@tools/deps bench
 	@bench/run
+
+bench-table: build ## bench/RESULTS.md: buntime beside its peers, five minutes on a quiet machine
+	@tools/deps bench
+	@bench/table bench/RESULTS.md
 
 fuzz: ## each fuzzer for FUZZ_SECONDS (60)
 	@tools/deps run test

@@ -1,5 +1,6 @@
 /* What libh2o costs by itself: one handler in C that answers the greeting's bytes to anything.
- * bare_h2o PORT
+ * bare_h2o PORT [DIR [PORT CERT KEY]]: with libh2o's file handler for DIR at /pages; with HTTP/2
+ * over TLS at a second port.
  */
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -8,17 +9,21 @@
 #include <stdlib.h>
 #include <sys/socket.h>
 
+#include <openssl/err.h>
+#include <openssl/ssl.h>
+
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wpedantic"
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wshadow"
 #include <h2o.h>
 #include <h2o/http1.h>
+#include <h2o/http2.h>
 #pragma GCC diagnostic pop
 
 static h2o_globalconf_t config;
 static h2o_context_t context;
-static h2o_accept_ctx_t accept_context;
+static h2o_accept_ctx_t plain, secure;
 
 static int answer(h2o_handler_t *handler, h2o_req_t *req)
 {
@@ -41,7 +46,7 @@ static void on_accept(h2o_socket_t *listener, const char *problem)
     h2o_socket_t *sock;
 
     while (!problem && (sock = h2o_evloop_socket_accept(listener)))
-        h2o_accept(&accept_context, sock);
+        h2o_accept(listener->data, sock);
 }
 
 static int listen_on(uint16_t port)
@@ -62,24 +67,47 @@ static int listen_on(uint16_t port)
     return fd;
 }
 
+static void serve(const char *port, h2o_accept_ctx_t *with)
+{
+    h2o_socket_t *listener = h2o_evloop_socket_create(context.loop, listen_on((uint16_t)atoi(port)),
+                                                      H2O_SOCKET_FLAG_DONT_READ);
+
+    with->ctx = &context;
+    with->hosts = config.hosts;
+    listener->data = with;
+    h2o_socket_read_start(listener, on_accept);
+}
+
+static SSL_CTX *certified(const char *cert, const char *key)
+{
+    SSL_CTX *ssl = SSL_CTX_new(TLS_server_method());
+
+    if (SSL_CTX_use_certificate_file(ssl, cert, SSL_FILETYPE_PEM) != 1 ||
+        SSL_CTX_use_PrivateKey_file(ssl, key, SSL_FILETYPE_PEM) != 1) {
+        ERR_print_errors_fp(stderr);
+        exit(1);
+    }
+    h2o_ssl_register_alpn_protocols(ssl, h2o_http2_alpn_protocols);
+    return ssl;
+}
+
 int main(int argc, char **argv)
 {
     h2o_hostconf_t *host;
-    h2o_handler_t *handler;
-    h2o_socket_t *listener;
 
     signal(SIGPIPE, SIG_IGN);
     h2o_config_init(&config);
     host = h2o_config_register_host(&config, h2o_iovec_init(H2O_STRLIT("default")), 65535);
-    handler = h2o_create_handler(h2o_config_register_path(host, "/", 0), sizeof(*handler));
-    handler->on_req = answer;
+    if (argc > 2) /* the first path that fits is taken */
+        h2o_file_register(h2o_config_register_path(host, "/pages", 0), argv[2], NULL, NULL, 0);
+    h2o_create_handler(h2o_config_register_path(host, "/", 0), sizeof(h2o_handler_t))->on_req =
+        answer;
     h2o_context_init(&context, h2o_evloop_create(), &config);
-    accept_context.ctx = &context;
-    accept_context.hosts = config.hosts;
-    listener =
-        h2o_evloop_socket_create(context.loop, listen_on((uint16_t)atoi(argc > 1 ? argv[1] : "0")),
-                                 H2O_SOCKET_FLAG_DONT_READ);
-    h2o_socket_read_start(listener, on_accept);
+    serve(argc > 1 ? argv[1] : "0", &plain);
+    if (argc > 5) {
+        secure.ssl_ctx = certified(argv[4], argv[5]);
+        serve(argv[3], &secure);
+    }
     while (h2o_evloop_run(context.loop, INT32_MAX) == 0) {
     }
     return 1;

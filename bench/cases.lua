@@ -2,11 +2,11 @@
 
 local measure = require("bench.measure")
 local report = require("bench.report")
+local rounds = require("bench.rounds")
 local servers = require("bench.servers")
 local socket = require("socket")
 
-local SECONDS = tonumber(os.getenv("BENCH_SECONDS") or 6)
-local ROUNDS = tonumber(os.getenv("BENCH_ROUNDS") or 5)
+local PLAN = rounds.plan(6, 5)
 local STARTS = 11
 local SMALL = 40
 
@@ -27,44 +27,18 @@ for _, file in ipairs(FILES) do
   end
 end
 
---- Runs the contestants in turn, ROUNDS times.
 --- @param contestants table[] { title, server, load }
 --- @return table<string, table[]> samples by title, one a round
 local function alternate(contestants)
-  local samples = {}
-  for _, c in ipairs(contestants) do
-    measure.sample(c.server, c.load, 1) -- warms up
-    samples[c.title] = {}
-  end
-  for round = 1, ROUNDS do
-    for _, c in ipairs(contestants) do
-      samples[c.title][round] = measure.sample(c.server, c.load, SECONDS)
-    end
-  end
-  return samples
-end
-
---- The median over the rounds of combine(a's sample, b's sample).
-local function within_rounds(a, b, combine)
-  local list = {}
-  for round = 1, ROUNDS do
-    list[round] = combine(a[round], b[round])
-  end
-  return measure.median(list)
-end
-
-local function column(samples, key)
-  local list = {}
-  for i, sample in ipairs(samples) do
-    list[i] = sample[key]
-  end
-  return measure.median(list)
+  return rounds.alternate(contestants, PLAN, function(c, seconds)
+    return measure.sample(c.server, c.load, seconds)
+  end)
 end
 
 local function report_figures(case, contestants, samples)
   for _, c in ipairs(contestants) do
-    local s = samples[c.title]
-    report.figure(case, c.title, column(s, "rps"), column(s, "us"))
+    local median = rounds.median(samples[c.title])
+    report.figure(case, c.title, median.rps, median.us)
   end
 end
 
@@ -104,7 +78,7 @@ function M.greeting()
   report_figures("GET greeting", contestants, s)
   local aims = { { "bare h2o", "<=", 1.25 }, { "nginx + Lua", "<", 1 }, { "Bun + Hono", "<", 1 } }
   for _, peer in ipairs(aims) do
-    local ratio = within_rounds(s.buntime, s[peer[1]], cpu_ratio)
+    local ratio = rounds.within(s.buntime, s[peer[1]], cpu_ratio)
     report.target("greeting, CPU against " .. peer[1], ratio, peer[2], peer[3], " x")
   end
 end
@@ -113,7 +87,7 @@ function M.echo()
   local contestants = contestants_for(ECHO, { servers.nginx(), servers.bun(), servers.buntime({ "hello" }) })
   local s = alternate(contestants)
   report_figures("POST 1 KiB JSON", contestants, s)
-  local ratio = within_rounds(s.buntime, s["Bun + Hono"], rps_ratio)
+  local ratio = rounds.within(s.buntime, s["Bun + Hono"], rps_ratio)
   report.target("echo, requests against Bun + Hono", ratio, ">=", 1, " x")
 end
 
@@ -124,7 +98,7 @@ function M.hook()
   }
   local s = alternate(contestants)
   report_figures("onRequest hook", contestants, s)
-  local added = within_rounds(s["with hook"], s["without hook"], cpu_difference)
+  local added = rounds.within(s["with hook"], s["without hook"], cpu_difference)
   report.target("one onRequest hook adds", added, "<=", 1.5, " us")
 end
 
@@ -136,7 +110,7 @@ function M.service()
   }
   local s = alternate(contestants)
   report_figures("getPlugin call", contestants, s)
-  local added = within_rounds(s.getPlugin, s["own table"], cpu_difference)
+  local added = rounds.within(s.getPlugin, s["own table"], cpu_difference)
   report.target("one getPlugin call adds", added, "<=", 1.5, " us")
 end
 
@@ -145,18 +119,23 @@ function M.fetch()
   local upstream = servers.buntime({ "hello" })
   local client = servers.buntime({ "fetch" }, 0, true, 1)
   local url = ("http://127.0.0.1:%d%s"):format(upstream.port, GREETING.path)
-  local wrk, curl, fetch = {}, {}, {}
-  for round = 0, ROUNDS do -- the first warms up
-    local seconds = round == 0 and 1 or SECONDS
-    wrk[round] = measure.sample(upstream, GREETING, seconds)
-    curl[round] = measure.bare_curl(servers.bare_curl, url, seconds)
-    fetch[round] = measure.fetching(client, url, seconds)
-  end
-  local case = "GET of another server"
-  report.figure(case, "wrk", column(wrk, "rps"), 0)
-  report.figure(case, "bare libcurl", column(curl, "rps"), column(curl, "us"))
-  report.figure(case, "buntime.fetch", column(fetch, "rps"), column(fetch, "us"))
-  local of_curl, of_wrk = within_rounds(fetch, curl, rps_ratio), within_rounds(fetch, wrk, rps_ratio)
+  local asking = {
+    { title = "wrk", ask = function(seconds)
+      return measure.sample(upstream, GREETING, seconds)
+    end },
+    { title = "bare libcurl", ask = function(seconds)
+      return measure.bare_curl(servers.bare_curl, url, seconds)
+    end },
+    { title = "buntime.fetch", ask = function(seconds)
+      return measure.fetching(client, url, seconds)
+    end },
+  }
+  local s = rounds.alternate(asking, PLAN, function(c, seconds)
+    return c.ask(seconds)
+  end)
+  report_figures("GET of another server", asking, s)
+  local of_curl = rounds.within(s["buntime.fetch"], s["bare libcurl"], rps_ratio)
+  local of_wrk = rounds.within(s["buntime.fetch"], s.wrk, rps_ratio)
   report.target("fetch, requests against bare libcurl", of_curl, ">=", 0.7, " x")
   report.target("fetch, requests against wrk", of_wrk, ">=", 0.7, " x")
   upstream:stop()

@@ -1,80 +1,54 @@
 --- The case of HTTP/2: the greeting over TLS, many requests at a time, and handshakes.
 
-local h2 = require("spec.support.h2")
+local h2load = require("bench.h2load")
 local measure = require("bench.measure")
 local process = require("spec.support.process")
 local report = require("bench.report")
-local server = require("spec.support.server")
+local rounds = require("bench.rounds")
+local servers = require("bench.servers")
 
-local SECONDS = tonumber(os.getenv("BENCH_SECONDS") or 6)
-local ROUNDS = tonumber(os.getenv("BENCH_ROUNDS") or 5)
+local PLAN = rounds.plan(6, 5)
+local GREETING = "/hello/api/greeting"
 
 local M = {}
 
-local function start()
-  return server.start(h2.options({
-    copy = { "bench/plugins/hello" },
-    port = measure.free_port(),
-    env = { RUNTIME_ENV = "production", RUNTIME_LOG_LEVEL = "warn" },
-    command = { "taskset", "-c", "0", server.binary(), "serve" },
-  }))
-end
-
---- Runs a program on core 1.
---- @return string out, number us microseconds of the server's CPU in all
-local function load_by(s, args)
-  local before = measure.cpu_seconds(s:pid())
-  local _, out, err, problem = process.run({ args = { "taskset", "-c", "1", unpack(args) } }, SECONDS + 30)
-  assert(not problem, problem)
-  return out .. err, (measure.cpu_seconds(s:pid()) - before) * 1e6
-end
-
---- @param kind string "h2" or "http/1.1"
-local function requests(s, kind, clients, at_a_time)
-  local out, us = load_by(s, {
-    "h2load", "-D", tostring(SECONDS), "-c", tostring(clients), "-m", tostring(at_a_time), "--npn-list", kind,
-    ("https://127.0.0.1:%d/hello/api/greeting"):format(s.port),
-  })
-  local done, failed = out:match("(%d+) done, %d+ succeeded, (%d+) failed")
-  if failed ~= "0" then
-    error("requests failed: " .. out, 0)
-  end
-  return { rps = done / SECONDS, us = us / done }
-end
-
 --- `how`: "-new", or "-reuse" for those that resume a session.
-local function handshakes(s, how)
-  local out, us = load_by(s, {
-    "openssl", "s_time", "-connect", "127.0.0.1:" .. s.port, how, "-time", tostring(SECONDS), "-tls1_3",
-  })
+local function handshakes(s, how, seconds)
+  local before = measure.cpu_seconds(s:pid())
+  local _, out, err, problem = process.run({
+    args = {
+      "taskset", "-c", "1", "openssl", "s_time", "-connect", "127.0.0.1:" .. s.port, how,
+      "-time", tostring(seconds), "-tls1_3",
+    },
+  }, seconds + 30)
+  local cpu = measure.cpu_seconds(s:pid()) - before
   local count = tonumber(out:match("(%d+) connections in [%d.]+ real seconds"))
-  assert(count, out)
-  return { rps = count / SECONDS, us = us / count }
+  assert(count, problem or out .. err)
+  return { rps = count / seconds, us = cpu * 1e6 / count }
 end
 
-local function figure(what, ask)
-  local rps, us = {}, {}
-  ask() -- warms up
-  for round = 1, ROUNDS do
-    local sample = ask()
-    rps[round], us[round] = sample.rps, sample.us
-  end
-  report.figure(what, "buntime", measure.median(rps), measure.median(us))
+--- @param ask fun(seconds: number): table
+local function figure(title, ask)
+  local samples = rounds.alternate({ { title = title } }, PLAN, function(_, seconds)
+    return ask(seconds)
+  end)
+  local median = rounds.median(samples[title])
+  report.figure(title, "buntime", median.rps, median.us)
 end
 
 function M.http2()
-  local s = start()
-  figure("greeting over HTTP/2, 8 clients, 32 at a time", function()
-    return requests(s, "h2", 8, 32)
+  local s = servers.buntime_tls(servers.certificate())
+  figure("greeting over HTTP/2, 8 clients, 32 at a time", function(seconds)
+    return h2load.sample(s, { path = GREETING, clients = 8, at_a_time = 32 }, seconds)
   end)
-  figure("greeting over HTTPS/1.1, 64 clients", function()
-    return requests(s, "http/1.1", 64, 1)
+  figure("greeting over HTTPS/1.1, 64 clients", function(seconds)
+    return h2load.sample(s, { path = GREETING, clients = 64, at_a_time = 1, kind = "http/1.1" }, seconds)
   end)
-  figure("TLS 1.3 handshakes, P-256", function()
-    return handshakes(s, "-new")
+  figure("TLS 1.3 handshakes, P-256", function(seconds)
+    return handshakes(s, "-new", seconds)
   end)
-  figure("TLS 1.3 handshakes, resumed", function()
-    return handshakes(s, "-reuse")
+  figure("TLS 1.3 handshakes, resumed", function(seconds)
+    return handshakes(s, "-reuse", seconds)
   end)
   s:stop()
 end

@@ -9,6 +9,12 @@ local TICKS = 100 -- a second, of utime and stime in /proc
 
 local M = {}
 
+--- @param server table { pid } that may be a method
+--- @return integer
+function M.pid(server)
+  return type(server.pid) == "number" and server.pid or server:pid()
+end
+
 --- CPU seconds that the process has used, its threads included.
 --- @return number
 function M.cpu_seconds(pid)
@@ -17,12 +23,29 @@ function M.cpu_seconds(pid)
   return (tonumber(utime) + tonumber(stime)) / TICKS
 end
 
+--- Bytes of resident memory, now, of the process and those below it.
+--- @return integer
+function M.resident(server)
+  local function of(pid)
+    local bytes = tonumber(process.read(("/proc/%d/status"):format(pid)):match("VmRSS:%s*(%d+) kB")) * 1024
+    for child in process.read(("/proc/%d/task/%d/children"):format(pid, pid)):gmatch("%d+") do
+      bytes = bytes + of(child)
+    end
+    return bytes
+  end
+  return of(server.process and server.process.pid or M.pid(server))
+end
+
 local function wrk_args(port, load, seconds, connections)
   local most = "-c" .. (connections or CONNECTIONS)
   local args = { "taskset", "-c", "1", "wrk", "-t1", most, "-d" .. seconds .. "s", "--latency" }
   if load.script then
     args[#args + 1] = "-s"
     args[#args + 1] = load.script
+  end
+  for _, header in ipairs(load.headers or {}) do
+    args[#args + 1] = "-H"
+    args[#args + 1] = header
   end
   args[#args + 1] = ("http://127.0.0.1:%d%s"):format(port, load.path)
   return args
@@ -53,12 +76,12 @@ local function parse(out)
 end
 
 --- Loads a server for some seconds.
---- @param server table { port, pid }; pid may be a method
---- @param load table { path, script? }
+--- @param server table { port, pid }
+--- @param load table { path, script?, headers? }
 --- @param connections? integer 64 unless told
 --- @return table { rps, us, p50, p99 } requests a second, microseconds of CPU a request, of latency
 function M.sample(server, load, seconds, connections)
-  local pid = type(server.pid) == "number" and server.pid or server:pid()
+  local pid = M.pid(server)
   local before = M.cpu_seconds(pid)
   local args = wrk_args(server.port, load, seconds, connections)
   local _, out, err, problem = process.run({ args = args }, seconds + 20)
@@ -176,11 +199,12 @@ function M.free_port()
   return tonumber(port)
 end
 
---- Asks until the answer is 200.
+--- Asks until the answer is 200, or the child that is to answer has ended.
+--- @param child? table of spec.support.process
 --- @return number seconds since `since`
-function M.first_answer(port, path, since)
+function M.first_answer(port, path, since, child)
   local deadline = since + 20
-  while socket.gettime() < deadline do
+  while socket.gettime() < deadline and (not child or child:alive()) do
     local ok, res = pcall(http.request, port, "GET", path)
     if ok and res.status == 200 then
       return socket.gettime() - since, res

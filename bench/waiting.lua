@@ -2,6 +2,7 @@
 
 local measure = require("bench.measure")
 local report = require("bench.report")
+local rounds = require("bench.rounds")
 local servers = require("bench.servers")
 local postgres = require("spec.support.postgres")
 local process = require("spec.support.process")
@@ -23,12 +24,9 @@ function M.sqlite()
     nothing[round] = measure.sample(s, { path = "/database/nothing" }, 2).us
     costs[round] = measure.sample(s, { path = "/database/sqlite" }, SECONDS)
   end
-  local rps, us = {}, {}
-  for round, cost in ipairs(costs) do
-    rps[round], us[round] = cost.rps, cost.us
-  end
-  report.figure("SQLite point read", "buntime", measure.median(rps), measure.median(us))
-  report.target("point reads a core can answer a second", 1e6 / measure.median(us), ">=", 25000)
+  local read = rounds.median(costs)
+  report.figure("SQLite point read", "buntime", read.rps, read.us)
+  report.target("point reads a core can answer a second", 1e6 / read.us, ">=", 25000)
   report.target("a route without one", measure.median(nothing), "<=", 15, " us")
 
   local quiet = measure.probe(s, "/database/nothing", 1)

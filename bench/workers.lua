@@ -2,12 +2,12 @@
 
 local measure = require("bench.measure")
 local report = require("bench.report")
+local rounds = require("bench.rounds")
 local servers = require("bench.servers")
 local process = require("spec.support.process")
 local socket = require("socket")
 
-local SECONDS = tonumber(os.getenv("BENCH_SECONDS") or 6)
-local ROUNDS = tonumber(os.getenv("BENCH_ROUNDS") or 5)
+local PLAN = rounds.plan(6, 5)
 local STARTS = 11
 
 local PERSISTENT = { path = "/hello/api/greeting" }
@@ -18,13 +18,10 @@ local M = {}
 
 --- The medians of some rounds.
 local function load(s, what, connections)
-  local rps, p50, p99 = {}, {}, {}
-  measure.sample(s, what, 1, connections) -- warms up
-  for round = 1, ROUNDS do
-    local sample = measure.sample(s, what, SECONDS, connections)
-    rps[round], p50[round], p99[round] = sample.rps, sample.p50, sample.p99
-  end
-  return { rps = measure.median(rps), p50 = measure.median(p50), p99 = measure.median(p99) }
+  local samples = rounds.alternate({ { title = "it" } }, PLAN, function(_, seconds)
+    return measure.sample(s, what, seconds, connections)
+  end)
+  return rounds.median(samples.it)
 end
 
 --- Resident bytes of each worker process.

@@ -53,8 +53,9 @@ if(TARGET buntime AND BUSTED)
   endforeach()
 endif()
 
-# The harness of the integration specs
-file(GLOB spec_files CONFIGURE_DEPENDS RELATIVE ${root} ${root}/spec/support/*_spec.lua)
+# The harness of the integration specs, and that of the benchmarks
+file(GLOB spec_files CONFIGURE_DEPENDS RELATIVE ${root}
+  ${root}/spec/support/*_spec.lua ${root}/bench/*_spec.lua)
 foreach(file ${spec_files})
   get_filename_component(name ${file} NAME_WE)
   string(REGEX REPLACE "_spec$" "" title ${name})
