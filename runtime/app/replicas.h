@@ -1,8 +1,22 @@
-/* This server as one of several: the bus to the others. */
+/* This server as one of several: the bus to the others, who they are, and reloads that one of them
+ * announces.
+ *
+ * An announced reload is done as one of this server's own would be, announces nothing, and is
+ * answered with JSON: {"ok", "generation", "durationMs", "errors": [{"plugin", "code", "message"}],
+ * "more"}, whose lists end where the bus' messages end.
+ */
 #pragma once
 
+#include <stdbool.h>
+
+struct reload_options;
 struct server;
 
 void replicas_init(struct server *server); /* after databases_open() */
-void replicas_start(struct server *server);
 void replicas_fini(struct server *server);
+
+void replicas_start(struct server *server); /* before the plugins are loaded */
+void replicas_leave(struct server *server); /* when it takes no more requests */
+
+/* Tells the others to do what was done here; how it went is logged. No-op when there are none. */
+void replicas_announce(struct server *server, const struct reload_options *options);

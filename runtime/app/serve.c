@@ -128,6 +128,7 @@ static void stop(struct serving *serving, const char *name)
     serving->deadline_ms = loop_now_ms(server->loop) + server->settings->shutdown_timeout;
     if (server->settings->shutdown_timeout > 2 * SHUTDOWN_RESERVE_MS)
         serving->deadline_ms -= SHUTDOWN_RESERVE_MS;
+    replicas_leave(server);
     http_server_stop_accepting(server->http);
     otlp_flush(server->otlp);
     pipeline_end_events(server);
@@ -164,8 +165,10 @@ static void on_hangup(struct signal_watch *watch)
     struct serving *serving = serving_of(watch, offsetof(struct serving, hangup));
     const struct reload_options options = {.only = NULL};
 
-    if (!serving->server.stopping)
-        plugins_reload(serving->server.plugins, &options, reloaded, NULL);
+    if (serving->server.stopping)
+        return;
+    plugins_reload(serving->server.plugins, &options, reloaded, NULL);
+    replicas_announce(&serving->server, &options);
 }
 
 /* --- starting --- */

@@ -366,6 +366,8 @@ bool server_init(struct server *server,
     options.redis = server->redis;
     replicas_init(server);
     options.bus = server->bus;
+    options.roster = server->roster;
+    options.surveys = server->surveys;
     server->shared = shared_new(server->loop, SHARED_BYTES);
     server->cron = cron_book_new();
     options.loop = server->loop;

@@ -27,8 +27,10 @@ struct pool;
 struct postgres;
 struct redis;
 struct registry;
+struct roster;
 struct run;
 struct shared;
+struct surveys;
 struct tls;
 struct topics;
 struct watchdog;
@@ -47,6 +49,8 @@ struct server {
     struct shared *shared;
     struct redis *redis; /* of REDIS_URL, or NULL */
     struct bus *bus;     /* to the other replicas: app/replicas.h */
+    struct roster *roster;
+    struct surveys *surveys;
     struct metrics *metrics;
     struct otlp *otlp; /* where spans go; NULL: nowhere */
     struct random_pool random;

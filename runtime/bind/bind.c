@@ -42,6 +42,7 @@ static const luaL_Reg control_modules[] = {
     {"buntime.core.keys", bind_keys_open},
     {"buntime.core.metrics", bind_metrics_open},
     {"buntime.core.packages", bind_packages_open},
+    {"buntime.core.replicas", bind_replicas_open},
     {"buntime.core.workers", bind_workers_open},
     {NULL, NULL},
 };

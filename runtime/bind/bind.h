@@ -39,6 +39,7 @@ int bind_packages_open(lua_State *L);  /* installing plugins, for the control pl
 int bind_pool_open(lua_State *L);      /* what the pool of worker processes counts */
 int bind_postgres_open(lua_State *L);  /* PostgreSQL */
 int bind_redis_open(lua_State *L);     /* Redis */
+int bind_replicas_open(lua_State *L);  /* other servers, for the control plane's VM alone */
 int bind_workers_open(lua_State *L);   /* worker apps, for the control plane's VM alone */
 int bind_multipart_open(lua_State *L); /* forms, and their files */
 int bind_websocket_open(lua_State *L); /* sockets */

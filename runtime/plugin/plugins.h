@@ -36,8 +36,10 @@ struct pool;
 struct redis;
 struct registry;
 struct reload_apps;
+struct roster;
 struct settings;
 struct shared;
+struct surveys;
 struct topics;
 struct watchdog;
 
@@ -98,6 +100,8 @@ struct plugins_options {
     struct shared *shared;     /* the dictionary of the process; NULL: each VM has its own */
     struct redis *redis;       /* that the replicas share; NULL: there is one server */
     struct bus *bus;           /* to the other replicas; NULL in a worker process */
+    struct roster *roster;     /* who they are; likewise */
+    struct surveys *surveys;   /* asks them; likewise */
     struct metrics *metrics;   /* where requests are counted; NULL: nowhere */
     struct cron_book *cron;    /* what is known of schedules; NULL: each VM has its own */
     void *app;

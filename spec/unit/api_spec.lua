@@ -8,6 +8,7 @@ local MODULES = {
   "buntime.core.keys",
   "buntime.core.metrics",
   "buntime.core.packages",
+  "buntime.core.replicas",
   "buntime.core.workers",
 }
 local OURS = {
@@ -19,6 +20,7 @@ local OURS = {
   "buntime.api.metrics",
   "buntime.api.packages",
   "buntime.api.plugins",
+  "buntime.api.replicas",
   "buntime.api.session",
   "buntime.api.workers",
 }
@@ -91,7 +93,7 @@ local control = {
     if fake.outcome == "raise" then
       return false, "the client is gone"
     end
-    return true, ANSWER, fake.outcome
+    return true, fake.answer or ANSWER, fake.outcome
   end,
   toggle = function(name, enabled)
     fake.toggled = { name, enabled }
@@ -190,6 +192,23 @@ local packages = {
   end,
 }
 
+local replicas = {
+  alone = function()
+    return fake.others == nil
+  end,
+  list = function()
+    local list = json.array({ { id = "me-1", since = 1000000000.25, version = "1.2.3", self = true } })
+    for _, other in ipairs(fake.others or {}) do
+      list[#list + 1] = { id = other.id, since = 1000000000, version = "1.2.3", self = false }
+    end
+    return list, not fake.deaf
+  end,
+  ask = function(text, ms)
+    fake.question = { text, ms }
+    return true, fake.others
+  end,
+}
+
 local before = {}
 
 setup(function()
@@ -202,6 +221,7 @@ setup(function()
   package.loaded["buntime.core.metrics"] = { page = function() return "a 1\n" end }
   package.loaded["buntime.core.workers"] = workers
   package.loaded["buntime.core.packages"] = packages
+  package.loaded["buntime.core.replicas"] = replicas
   api = require("buntime.api")
 end)
 
@@ -374,6 +394,97 @@ describe("looking", function()
     local res = call("GET", "/api/plugins")
     check_error(res, 429, "TOO_MANY_REQUESTS")
     assert.equal("17", res.headers["retry-after"])
+  end)
+end)
+
+describe("replicas", function()
+  local function reload(query)
+    return call("POST", "/api/plugins/reload" .. (query or ""))
+  end
+
+  before_each(function()
+    fake.answer = { ok = true, generation = 2, durationMs = 7, plugins = json.array(), leaks = json.array() }
+  end)
+
+  it("are listed", function()
+    fake.others = { { id = "you-2" } }
+    local since = { "2001-09-09T01:46:40.250Z", "2001-09-09T01:46:40.000Z" }
+    assert.same({
+      { id = "me-1", since = since[1], version = "1.2.3", self = true },
+      { id = "you-2", since = since[2], version = "1.2.3", self = false },
+    }, call("GET", "/api/replicas"):json())
+    assert.same({ "plugins:read" }, fake.asked)
+  end)
+
+  it("are not part of the answer without a database between them", function()
+    assert.is_nil(reload():json().replicas)
+    assert.is_nil(fake.question)
+  end)
+
+  it("are told of a reload, and tell how it went", function()
+    fake.others = {
+      { id = "b", answer = '{"ok":true,"generation":9,"errors":[],"more":0}' },
+      { id = "c", answer = '{"ok":true,"generation":3,"errors":[],"more":0}' },
+    }
+    local res = reload("?changed=true&strict=true")
+    assert.equal(200, res.status)
+    assert.same({ "reload cs- ", 10014 }, fake.question)
+    assert.same({
+      { id = "me-1", ok = true, self = true, generation = 2, errors = {} },
+      { id = "b", ok = true, self = false, generation = 9, errors = {} },
+      { id = "c", ok = true, self = false, generation = 3, errors = {} },
+    }, res:json().replicas)
+    assert.is_truthy(res.body:find('"errors":[]', 1, true))
+  end)
+
+  it("are told of one plugin, of what was enabled, and not of a dry run", function()
+    fake.others = {}
+    call("POST", "/api/plugins/%40a%2Fb/reload")
+    assert.same("reload - @a/b", fake.question[1])
+    call("POST", "/api/plugins/%40a%2Fb/enable")
+    assert.same("reload c- ", fake.question[1])
+    fake.question, fake.answer.replicas = nil, nil
+    assert.is_nil(reload("?dry_run=true"):json().replicas)
+    assert.is_nil(fake.question)
+  end)
+
+  it("are not told of what was refused here", function()
+    fake.others, fake.outcome = {}, "rejected"
+    assert.equal(409, reload("?strict=true").status)
+    assert.is_nil(fake.question)
+  end)
+
+  it("that failed, or do not answer, make the outcome partial", function()
+    local failed = '{"ok":false,"generation":1,"errors":[{"plugin":"p","code":"X","message":"m"}],"more":3}'
+    local codes = { [failed] = "X", ["{"] = "BAD_ANSWER", ["[]"] = "BAD_ANSWER", [""] = "NO_ANSWER" }
+    for answer, code in pairs(codes) do
+      fake.answer.ok = true
+      fake.others = { { id = "b", answer = answer ~= "" and answer or nil } }
+      local res = reload()
+      local body = res:json()
+      assert.equal(207, res.status)
+      assert.is_false(body.ok)
+      assert.is_true(body.replicas[1].ok)
+      assert.is_false(body.replicas[2].ok)
+      assert.equal(code, body.replicas[2].errors[1].code)
+      assert.equal(answer == failed and 3 or nil, body.replicas[2].more)
+    end
+  end)
+
+  it("that cannot be reached are told of", function()
+    fake.others, fake.deaf = {}, true
+    local res = reload()
+    assert.equal(207, res.status)
+    assert.equal("REPLICAS_UNREACHABLE", res:json().replicasError.code)
+  end)
+
+  it("tell only of what the caller may see", function()
+    local errors = '[{"plugin":"p","code":"X","message":"m"},{"plugin":"@a/b","code":"Y","message":"m"}]'
+    fake.auth = { true, SCOPED }
+    fake.others = { { id = "b", answer = '{"ok":false,"errors":' .. errors .. "}" }, { id = "c" } }
+    local list = call("POST", "/api/plugins/%40a%2Fb/reload"):json().replicas
+    assert.same({ { plugin = "@a/b", code = "Y", message = "m" } }, list[2].errors)
+    assert.equal("NO_ANSWER", list[3].errors[1].code)
   end)
 end)
 

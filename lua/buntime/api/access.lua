@@ -64,7 +64,7 @@ function M.outside(c, name)
   return M.fail(c, 403, "NAMESPACE_DENIED", message)
 end
 
---- Those items of a list whose name the caller may see.
+--- Those items of a list whose name the caller may see; what has no name is nobody's secret.
 --- @generic T: table
 --- @param c buntime.Context
 --- @param list T[] Marked as an array, as `json.array` does.
@@ -73,7 +73,8 @@ end
 function M.visible(c, list, name)
   local kept = setmetatable({}, getmetatable(list))
   for _, item in ipairs(list) do
-    if namespaces.allow(c.var.caller.namespaces, item[name or "name"]) then
+    local value = item[name or "name"]
+    if not value or namespaces.allow(c.var.caller.namespaces, value) then
       kept[#kept + 1] = item
     end
   end
@@ -87,6 +88,9 @@ end
 function M.reloaded(c, answer)
   answer.plugins, answer.leaks = M.visible(c, answer.plugins), M.visible(c, answer.leaks, "plugin")
   answer.apps = answer.apps and M.visible(c, answer.apps)
+  for _, replica in ipairs(answer.replicas or {}) do
+    replica.errors = M.visible(c, replica.errors, "plugin")
+  end
   return answer
 end
 

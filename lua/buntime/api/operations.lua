@@ -98,6 +98,20 @@ M.SCHEMAS = {
     },
     error = ref("PluginError"),
   }, { "name", "status" }),
+  ReloadedReplica = object({
+    id = TEXT,
+    ok = BOOLEAN,
+    self = BOOLEAN,
+    generation = COUNT,
+    errors = list(object({ plugin = TEXT, code = TEXT, message = TEXT }, { "code", "message" })),
+    more = COUNT,
+  }, { "id", "ok", "self", "errors" }),
+  Replica = object({
+    id = TEXT,
+    since = TEXT,
+    version = TEXT,
+    self = BOOLEAN,
+  }, { "id", "since", "version", "self" }),
   Reload = object({
     ok = BOOLEAN,
     generation = COUNT,
@@ -105,6 +119,8 @@ M.SCHEMAS = {
     plugins = list(ref("ReloadedPlugin")),
     apps = list({ type = "object" }),
     leaks = list({ type = "object" }),
+    replicas = list(ref("ReloadedReplica")),
+    replicasError = ref("PluginError"),
   }, { "ok", "generation", "durationMs", "plugins", "leaks" }),
   Setting = object({
     value = {},
@@ -358,6 +374,10 @@ local ROWS = {
     "DELETE", "/admin/session", "keys", "Log out",
     security = OPEN,
     responses = answers(ref("Session"), "Logged out"),
+  },
+  {
+    "GET", "/replicas", "server", "The servers of this deployment",
+    responses = answers(list(ref("Replica")), "This one, then the others in the order they came"),
   },
   {
     "GET", "/metrics", "server", "Counters in Prometheus' text format",

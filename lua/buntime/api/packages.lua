@@ -7,6 +7,7 @@ local awaitable = require("buntime.wait")
 local control = require("buntime.core.control")
 local json = require("buntime.json")
 local packages = require("buntime.core.packages")
+local replicas = require("buntime.api.replicas")
 local response = require("buntime.response")
 local timestamp = require("buntime.api.timestamp")
 
@@ -88,9 +89,14 @@ local function flag(c, name, default)
   return YES[text]
 end
 
---- Loads what has changed on the disk.
+--- Loads what has changed on the disk. The operation ends before other replicas are told: theirs may
+--- just wait for this one.
 local function reload(c, op, body)
-  local answer, outcome = awaitable(op.reload)(op)
+  local answer, outcome = replicas.reload({ changed = true }, function()
+    local own, how = awaitable(op.reload)(op)
+    op:close()
+    return own, how
+  end)
   body.reload = access.reloaded(c, answer)
   return HTTP[outcome]
 end

@@ -5,10 +5,11 @@ local access = require("buntime.api.access")
 local awaitable = require("buntime.wait")
 local control = require("buntime.core.control")
 local packages = require("buntime.api.packages")
+local replicas = require("buntime.api.replicas")
 local timestamp = require("buntime.api.timestamp")
 
 local fail = access.fail
-local do_reload, do_toggle = awaitable(control.reload), awaitable(control.toggle)
+local do_toggle = awaitable(control.toggle)
 local looks = access.read("plugins:read")
 
 local routes = Router.new()
@@ -115,7 +116,7 @@ local function reload(c)
     return stopping
   end
   flags.only = c.req:param("name")
-  local answer, outcome = do_reload(flags)
+  local answer, outcome = replicas.reload(flags)
   if outcome == "unknown" then
     return failed(c, "there is no plugin of that name", "PLUGIN_NOT_FOUND")
   elseif outcome == "rejected" then
@@ -143,7 +144,7 @@ local function set_enabled(enabled)
     if not ok then
       return failed(c, message, code)
     end
-    local answer, outcome = do_reload({ changed = true })
+    local answer, outcome = replicas.reload({ changed = true })
     local told, http = tell(c, answer, outcome)
     local body = { success = true, data = { name = name, enabled = enabled }, reload = told }
     return c:json(body, http)

@@ -8,10 +8,10 @@ local access = require("buntime.api.access")
 local awaitable = require("buntime.wait")
 local control = require("buntime.core.control")
 local packages = require("buntime.api.packages")
+local replicas = require("buntime.api.replicas")
 local workers = require("buntime.core.workers")
 
 local fail = access.fail
-local do_reload = awaitable(control.reload)
 local do_toggle, do_remove = awaitable(workers.toggle), awaitable(workers.remove)
 
 local routes = Router.new()
@@ -85,7 +85,7 @@ local function changing(change, more)
     if not ok then
       return failed(c, message, code)
     end
-    local answer, outcome = do_reload({ changed = true })
+    local answer, outcome = replicas.reload({ changed = true })
     answer = access.reloaded(c, answer)
     local data = { name = name, version = version }
     for key, value in pairs(more) do

@@ -1,0 +1,123 @@
+--- /api/replicas: the servers of this deployment; and reloads that all of them do.
+---
+--- The control plane reloads here first, and then announces it: what is refused here is not announced.
+--- That goes on when the caller goes away, for else the replicas would differ.
+
+local Router = require("buntime.router")
+local access = require("buntime.api.access")
+local awaitable = require("buntime.wait")
+local control = require("buntime.core.control")
+local core = require("buntime.core.replicas")
+local json = require("buntime.json")
+local task = require("buntime.task")
+local timestamp = require("buntime.api.timestamp")
+
+local ask, reload_here = awaitable(core.ask), awaitable(control.reload)
+
+local M = {}
+
+--- The others may take this long, and twice as long as it took here.
+local WAIT_MS = 10000
+
+--- What is announced of a reload.
+--- @param options buntime.ControlReload
+local function question(options)
+  local flags = (options.changed and "c" or "") .. (options.strict and "s" or "") .. "-"
+  return ("reload %s %s"):format(flags, options.only or "")
+end
+
+--- The message ends where the answer of the other one did.
+local function read_answer(item)
+  if not item.answer then
+    local message = "it has not answered in time, or is gone"
+    return { ok = false, errors = { { code = "NO_ANSWER", message = message } } }
+  end
+  local ok, answer = pcall(json.decode, item.answer)
+  if not ok or type(answer) ~= "table" or type(answer.errors) ~= "table" then
+    return { ok = false, errors = { { code = "BAD_ANSWER", message = "its answer cannot be read" } } }
+  end
+  return answer
+end
+
+--- @param own table The reload object of this replica.
+local function tell_own(own)
+  local id
+  for _, one in ipairs((core.list())) do
+    id = one.self and one.id or id
+  end
+  local errors = json.array({})
+  for _, item in ipairs(own.plugins) do
+    if type(item.error) == "table" then
+      errors[#errors + 1] = { plugin = item.name, code = item.error.code, message = item.error.message }
+    end
+  end
+  return { id = id, ok = own.ok, self = true, generation = own.generation, errors = errors }
+end
+
+local function tell_other(item)
+  local answer = read_answer(item)
+  return {
+    id = item.id,
+    ok = answer.ok == true,
+    self = false,
+    generation = answer.generation,
+    errors = json.array(answer.errors),
+    more = answer.more ~= 0 and answer.more or nil,
+  }
+end
+
+--- Tells the others, and adds to the answer how it went there.
+local function announce(answer, outcome, options)
+  local _, hears = core.list()
+  local list = json.array({ tell_own(answer) })
+  local all_ok = hears
+  for _, item in ipairs(ask(question(options), WAIT_MS + 2 * answer.durationMs)) do
+    local told = tell_other(item)
+    list[#list + 1] = told
+    all_ok = all_ok and told.ok
+  end
+  answer.replicas = list
+  if not hears then
+    local message = "the database between the replicas cannot be reached, so others may not know of this"
+    answer.replicasError = { code = "REPLICAS_UNREACHABLE", message = message }
+  end
+  if not all_ok then
+    answer.ok = false
+    outcome = outcome == "ok" and "partial" or outcome
+  end
+  return answer, outcome
+end
+
+--- Reloads here and on all replicas. Waits.
+--- @param options buntime.ControlReload
+--- @param reload? fun(): table, string Does just that here; `control.reload` unless told.
+--- @return table answer The reload object; with `replicas` when there may be others.
+--- @return "ok"|"partial"|"rejected"|"unknown" outcome
+function M.reload(options, reload)
+  reload = reload or reload_here
+  if core.alone() or options.dry_run then
+    return reload(options)
+  end
+  local function everywhere()
+    local answer, outcome = reload(options)
+    if outcome == "rejected" or outcome == "unknown" then
+      return answer, outcome
+    end
+    return announce(answer, outcome, options)
+  end
+  return task.spawn(everywhere):wait()
+end
+
+local routes = Router.new()
+
+routes:get("/", access.read("plugins:read"), function(c)
+  local list = core.list()
+  for _, one in ipairs(list) do
+    one.since = timestamp(one.since)
+  end
+  return c:json(list)
+end)
+
+M.routes = routes
+
+return M

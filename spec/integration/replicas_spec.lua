@@ -1,0 +1,212 @@
+-- Several servers of one deployment, with a real Redis or a real PostgreSQL between them.
+
+local fixtures = require("spec.support.fixtures")
+local postgres = require("spec.support.postgres")
+local process = require("spec.support.process")
+local redis = require("spec.support.redis")
+local server = require("spec.support.server")
+
+--- A little more than a replica that is not heard any more stays on the roster.
+local GONE_SECONDS = 30
+
+local function hello(text)
+  return fixtures.plugin("name: hello\nbase: /hello\n", ([[
+    local routes = require("buntime.router").new()
+    routes:get("/", function(c) return c:text(%q) end)
+    return { routes = routes }
+  ]]):format(text))
+end
+
+--- @param env table
+--- @param options? server.Options
+local function start(env, options)
+  options = options or {}
+  options.env = env
+  return server.start(options)
+end
+
+--- Servers that share a folder of plugins, which is the first one's.
+local function start_sharing(count, env, plugins)
+  local list = { start(env, { plugins = plugins }) }
+  for i = 2, count do
+    list[i] = start(env, { dirs = { list[1].dir .. "/plugins" } })
+  end
+  return list
+end
+
+--- The replicas that a server knows of, by id; itself too.
+local function roster(s)
+  local list, ids = s:get("/api/replicas"):json(), {}
+  for _, one in ipairs(list) do
+    ids[one.id] = one
+  end
+  return ids, #list, list[1].id
+end
+
+local function wait_for_roster(list, count)
+  for _, s in ipairs(list) do
+    assert(process.eventually(function()
+      return select(2, roster(s)) == count
+    end, GONE_SECONDS), "the replicas do not find each other")
+  end
+end
+
+local function stop(list)
+  for _, s in ipairs(list) do
+    s:stop()
+  end
+end
+
+--- How it went on each replica, by id.
+local function by_id(answer)
+  local ids = {}
+  for _, one in ipairs(answer.replicas) do
+    ids[one.id] = one
+  end
+  return ids
+end
+
+local db, pg
+
+setup(function()
+  db = redis.start()
+  pg = postgres.start()
+end)
+teardown(function()
+  db:stop()
+  pg:stop()
+end)
+after_each(server.stop_all)
+
+describe("a replica", function()
+  it("is alone without a database", function()
+    server.with({ plugins = { hello = hello("one") } }, function(s)
+      local _, count, id = roster(s)
+      assert.equal(1, count)
+      assert.is_truthy(id:find("^[%w.-]+%-%x%x%x%x%x%x%x%x$"))
+      assert.is_nil(s:reload():json().replicas)
+    end)
+  end)
+
+  it("knows the others, until they leave", function()
+    local list = start_sharing(2, { REDIS_URL = db.url }, { hello = hello("one") })
+    wait_for_roster(list, 2)
+    local ids, _, own = roster(list[1])
+    local _, _, other = roster(list[2])
+    assert.is_true(ids[own].self)
+    assert.is_false(ids[other].self)
+    assert.equal(ids[own].version, ids[other].version)
+    assert.is_truthy(ids[other].since:find("^%d%d%d%d%-%d%d%-%d%dT"))
+    list[2]:stop()
+    wait_for_roster({ list[1] }, 1)
+    assert.is_truthy(list[1]:wait_log("has left"))
+    list[1]:stop()
+  end)
+
+  it("hears nothing of what is on another database of the Redis", function()
+    local a = start({ REDIS_URL = db.url })
+    local b = start({ REDIS_URL = db.url:gsub("/0$", "/1") })
+    local c = start({ REDIS_URL = db.url })
+    wait_for_roster({ a, c }, 2)
+    assert.equal(1, (select(2, roster(b))))
+    stop({ a, b, c })
+  end)
+
+  it("ignores what is no message, and says so once", function()
+    local s = start({ REDIS_URL = db.url })
+    for _ = 1, 3 do
+      assert.equal("1", db:cli("PUBLISH", "buntime:bus:0", "nonsense"))
+    end
+    assert.equal("1", db:cli("PUBLISH", "buntime:bus:0", "buntime1 x-1 hello nonsense"))
+    assert.equal("1", db:cli("PUBLISH", "buntime:bus:0", "buntime1 x-1 hello here 5 1.0"))
+    wait_for_roster({ s }, 2)
+    local count = 0
+    for _, line in ipairs(s:errors()) do
+      count = count + (line.code == "BUS_MESSAGE" and 1 or 0)
+    end
+    assert.equal(1, count)
+    s:allow_errors("no message of this version")
+    s:stop()
+  end)
+end)
+
+--- The same over either database.
+local function check_reloads(env)
+  local list = start_sharing(3, env, { hello = hello("one") })
+  local a, b, c = unpack(list)
+  wait_for_roster(list, 3)
+  for _, s in ipairs(list) do
+    assert.equal("one", s:get("/hello/").body)
+  end
+
+  a:write("hello/plugin.lua", hello("two")["plugin.lua"])
+  local res = b:reload()
+  assert.equal(200, res.status, res.body)
+  assert.equal(3, #res:json().replicas)
+  for _, one in ipairs(res:json().replicas) do
+    assert.same({ true, {} }, { one.ok, one.errors })
+  end
+  for _, s in ipairs(list) do
+    assert.equal("two", s:get("/hello/").body)
+    assert.equal(2, s:get("/api/health"):json().generation) -- none has reloaded twice
+  end
+
+  -- One plugin, also when only what changed is asked for.
+  a:write("hello/plugin.lua", hello("three")["plugin.lua"])
+  res = c:post("/api/plugins/hello/reload?changed=true")
+  assert.equal(200, res.status, res.body)
+  for _, s in ipairs(list) do
+    assert.equal("three", s:get("/hello/").body)
+  end
+  stop(list)
+end
+
+describe("a reload", function()
+  it("is one of all replicas", function()
+    check_reloads({ REDIS_URL = db.url })
+  end)
+
+  it("is one of all replicas with PostgreSQL alone", function()
+    check_reloads({ DATABASE_URL = pg.url })
+  end)
+
+  it("names the replica that it fails on, and why", function()
+    local env = { REDIS_URL = db.url, SPEC_SECRET = "x" }
+    local a = start(env, { plugins = { hello = hello("one") } })
+    local b = start(env, { plugins = { hello = hello("one") } })
+    wait_for_roster({ a, b }, 2)
+    a:write("hello/plugin.lua", hello("two")["plugin.lua"])
+    b:write("hello/plugin.lua", "return {")
+    local res = a:reload()
+    local _, _, own = roster(a)
+    local _, _, other = roster(b)
+    assert.equal(207, res.status)
+    assert.is_false(res:json().ok)
+    local told = by_id(res:json())
+    assert.is_true(told[own].ok)
+    assert.is_false(told[other].ok)
+    assert.equal("hello", told[other].errors[1].plugin)
+    assert.is_truthy(told[other].errors[1].message:find("plugin.lua:1", 1, true))
+    assert.equal("two", a:get("/hello/").body)
+    assert.equal("one", b:get("/hello/").body)
+    b:allow_errors("plugin.lua")
+    stop({ a, b })
+  end)
+
+  it("is announced by SIGHUP, enabling and disabling too", function()
+    local list = start_sharing(2, { REDIS_URL = db.url }, { hello = hello("one") })
+    local a, b = unpack(list)
+    wait_for_roster(list, 2)
+    a:write("hello/plugin.lua", hello("two")["plugin.lua"])
+    a.process:kill("HUP")
+    assert.is_truthy(process.eventually(function()
+      return b:get("/hello/").body == "two"
+    end, 20))
+    assert.equal(200, b:post("/api/plugins/hello/disable").status)
+    assert.equal(404, a:get("/hello/").status)
+    local res = a:post("/api/plugins/hello/enable")
+    assert.equal(2, #res:json().reload.replicas)
+    assert.equal("two", b:get("/hello/").body)
+    stop(list)
+  end)
+end)
