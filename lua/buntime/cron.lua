@@ -28,6 +28,7 @@ local M = {}
 --- @field runs integer Since the server started, those of instances before included.
 --- @field failures integer
 --- @field skipped integer Times that were left out because a run went on.
+--- @field elsewhere integer Times that another replica ran.
 --- @field last? number When the last run began, in seconds since 1970.
 --- @field seconds? number How long it took.
 --- @field error? string How it failed.

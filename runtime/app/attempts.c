@@ -1,6 +1,5 @@
 #include "app/attempts.h"
 
-#include <stdbool.h>
 #include <stdlib.h>
 
 #include <arpa/inet.h>
@@ -33,6 +32,13 @@ static bool parse(struct str ip, unsigned char out[static 16])
     memcpy(out, mapped, sizeof(mapped));
     return inet_pton(AF_INET, text, out + sizeof(mapped)) == 1 ||
            inet_pton(AF_INET6, text, out) == 1;
+}
+
+bool attempts_address(struct str ip)
+{
+    unsigned char address[16];
+
+    return parse(ip, address);
 }
 
 /* The part of the address that stands for its owner. Those that cannot be read are one peer, and

@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -22,4 +23,5 @@ struct attempts {
 /* How many seconds the peer has to wait, or 0. `now_ms` is of a clock that never goes back. */
 unsigned attempts_wait(const struct attempts *attempts, struct str ip, uint64_t now_ms);
 void attempts_add(struct attempts *attempts, struct str ip, uint64_t now_ms);
+bool attempts_address(struct str ip); /* whether it is one */
 void attempts_fini(struct attempts *attempts);

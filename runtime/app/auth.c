@@ -8,12 +8,22 @@
 #include "app/server.h"
 #include "base/mem.h"
 #include "base/permission.h"
+#include "data/bus.h"
 #include "data/keyring.h"
 #include "http/exchange.h"
 #include "plugin/plugins.h"
 
+/* Wrong credentials that the other replicas are told of, in a second; there are only more when
+ * somebody tries from many places, and then each replica goes by its own count.
+ */
+enum { TOLD_MAX = 100 };
+
 struct auth {
     struct attempts attempts;
+    bool shared;
+    struct bus_listener elsewhere; /* what was tried at other replicas */
+    uint64_t second;               /* in which `told` were told */
+    unsigned told;
 };
 
 static struct attempts *attempts_of(struct server *server)
@@ -23,10 +33,46 @@ static struct attempts *attempts_of(struct server *server)
     return &server->auth->attempts;
 }
 
+static void heard(struct bus_listener *listener, struct str from, struct str ip)
+{
+    struct auth *auth = (struct auth *)((char *)listener - offsetof(struct auth, elsewhere));
+
+    (void)from;
+    if (attempts_address(ip))
+        attempts_add(&auth->attempts, ip, clock_now_ns() / 1000000);
+}
+
+void auth_share(struct server *server)
+{
+    attempts_of(server);
+    server->auth->shared = true;
+    server->auth->elsewhere = (struct bus_listener){"attempt", heard, NULL, NULL};
+    bus_listen(server->bus, &server->auth->elsewhere);
+}
+
+static void count_wrong(struct server *server, struct str ip)
+{
+    const uint64_t now = clock_now_ns() / 1000000;
+    struct auth *auth;
+
+    attempts_add(attempts_of(server), ip, now);
+    auth = server->auth;
+    if (!auth->shared)
+        return;
+    if (auth->second != now / 1000) {
+        auth->second = now / 1000;
+        auth->told = 0;
+    }
+    if (auth->told++ < TOLD_MAX)
+        bus_broadcast(server->bus, "attempt", ip);
+}
+
 void auth_fini(struct server *server)
 {
     if (!server->auth)
         return;
+    if (server->auth->shared)
+        bus_unlisten(server->bus, &server->auth->elsewhere);
     attempts_fini(&server->auth->attempts);
     free(server->auth);
     server->auth = NULL;
@@ -88,7 +134,7 @@ static bool judge(struct server *server,
 {
     if (credential == CREDENTIAL_FITS)
         return true;
-    attempts_add(attempts_of(server), exchange_ip(x), clock_now_ns() / 1000000);
+    count_wrong(server, exchange_ip(x));
     return deny(denial, 401, "AUTH_REQUIRED",
                 credential == CREDENTIAL_EXPIRED ? "The key has expired" : "The key is not valid");
 }

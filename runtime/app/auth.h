@@ -23,6 +23,9 @@ bool auth_authorize(void *app,
                     bool mutating,
                     struct identity *who,
                     struct denial *denial);
+/* From now on wrong credentials count at all replicas. When there is a bus. */
+void auth_share(struct server *server);
+
 bool auth_login(void *app,
                 const struct exchange *x,
                 struct str key,

@@ -3,11 +3,14 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "app/auth.h"
 #include "app/server.h"
 #include "base/buf.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "data/bus.h"
+#include "data/cron_book.h"
+#include "data/cron_lock.h"
 #include "data/roster.h"
 #include "data/survey.h"
 #include "plugin/plugins.h"
@@ -235,9 +238,24 @@ static void open_surveys(struct server *server)
     server->surveys = surveys_new(&options);
 }
 
-void replicas_init(struct server *server)
+/* With PostgreSQL alone every replica runs its schedules. */
+static void open_cron_locks(struct server *server)
 {
-    const struct bus_options options = {
+    const struct cron_locks_options options = {
+        .loop = server->loop,
+        .redis = server->redis,
+        .replica = bus_id(server->bus),
+    };
+
+    if (!server->redis)
+        return;
+    server->cron_locks = cron_locks_new(&options);
+    cron_book_share(server->cron, server->cron_locks);
+}
+
+void replicas_init(struct server *server, struct plugins_options *options)
+{
+    const struct bus_options of_bus = {
         .loop = server->loop,
         .redis = server->redis,
         .postgres = server->database,
@@ -246,9 +264,13 @@ void replicas_init(struct server *server)
         .on_restored = on_restored,
     };
 
-    server->bus = bus_new(&options);
+    options->bus = server->bus = bus_new(&of_bus);
     open_roster(server);
     open_surveys(server);
+    options->roster = server->roster;
+    options->surveys = server->surveys;
+    open_cron_locks(server);
+    auth_share(server);
 }
 
 void replicas_start(struct server *server)
@@ -268,6 +290,7 @@ void replicas_fini(struct server *server)
 {
     if (!server->bus)
         return;
+    cron_locks_free(server->cron_locks);
     surveys_free(server->surveys);
     roster_free(server->roster);
     bus_free(server->bus);

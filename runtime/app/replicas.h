@@ -1,5 +1,5 @@
-/* This server as one of several: the bus to the others, who they are, and reloads that one of them
- * announces.
+/* This server as one of several: the bus to the others, who they are, reloads that one of them
+ * announces, and which one runs a time of a schedule.
  *
  * An announced reload is done as one of this server's own would be, announces nothing, and is
  * answered with JSON: {"ok", "generation", "durationMs", "errors": [{"plugin", "code", "message"}],
@@ -9,10 +9,12 @@
 
 #include <stdbool.h>
 
+struct plugins_options;
 struct reload_options;
 struct server;
 
-void replicas_init(struct server *server); /* after databases_open() */
+/* After databases_open() and when there is a book of schedules; sets its part of the options. */
+void replicas_init(struct server *server, struct plugins_options *options);
 void replicas_fini(struct server *server);
 
 void replicas_start(struct server *server); /* before the plugins are loaded */

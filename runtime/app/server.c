@@ -364,12 +364,9 @@ bool server_init(struct server *server,
     if (!databases_open(server, err))
         return false;
     options.redis = server->redis;
-    replicas_init(server);
-    options.bus = server->bus;
-    options.roster = server->roster;
-    options.surveys = server->surveys;
     server->shared = shared_new(server->loop, SHARED_BYTES);
     server->cron = cron_book_new();
+    replicas_init(server, &options);
     options.loop = server->loop;
     options.shared = server->shared;
     options.cron = server->cron;

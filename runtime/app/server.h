@@ -15,6 +15,7 @@ struct auth;
 struct blackbox;
 struct bus;
 struct cron_book;
+struct cron_locks;
 struct generation;
 struct gzip_cache;
 struct http_server;
@@ -51,6 +52,7 @@ struct server {
     struct bus *bus;     /* to the other replicas: app/replicas.h */
     struct roster *roster;
     struct surveys *surveys;
+    struct cron_locks *cron_locks; /* which one of them runs a schedule; NULL: each does */
     struct metrics *metrics;
     struct otlp *otlp; /* where spans go; NULL: nowhere */
     struct random_pool random;

@@ -169,7 +169,7 @@ static int get_status(lua_State *L)
     if (!handle->object)
         return 0;
     cron_job_status(handle->object, &status);
-    lua_createtable(L, 0, 11);
+    lua_createtable(L, 0, 12);
     set_text(L, "name", status.name);
     set_text(L, "line", status.line);
     set_text(L, "timezone", status.timezone);
@@ -179,6 +179,7 @@ static int get_status(lua_State *L)
     set_number(L, "runs", (double)status.runs);
     set_number(L, "failures", (double)status.failures);
     set_number(L, "skipped", (double)status.skipped);
+    set_number(L, "elsewhere", (double)status.elsewhere);
     if (!status.has_run)
         return 1;
     set_number(L, "last", status.last);

@@ -138,7 +138,7 @@ static void set_resources(lua_State *L, const struct vm *vm)
 
 static void push_schedule(lua_State *L, const struct cron_status *status)
 {
-    lua_createtable(L, 0, 11);
+    lua_createtable(L, 0, 12);
     set_text(L, "name", status->name);
     set_text(L, "line", status->line);
     set_text(L, "timezone", status->timezone);
@@ -147,6 +147,7 @@ static void push_schedule(lua_State *L, const struct cron_status *status)
     set_number(L, "runs", (double)status->runs);
     set_number(L, "failures", (double)status->failures);
     set_number(L, "skipped", (double)status->skipped);
+    set_number(L, "elsewhere", (double)status->elsewhere);
     if (status->has_run) {
         set_number(L, "last", status->last);
         set_number(L, "seconds", status->seconds);

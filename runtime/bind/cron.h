@@ -10,7 +10,7 @@ struct cron_status {
     const char *name, *line, *timezone; /* borrowed; timezone NULL: the machine's */
     double next;                        /* seconds since 1970, like `last` */
     bool running, has_run;
-    uint64_t runs, failures, skipped;
+    uint64_t runs, failures, skipped, elsewhere;
     double last, seconds; /* when the last run began, how long it took; only if `has_run` */
     const char *error;    /* how it failed; "" when it did not */
 };

@@ -12,8 +12,10 @@
 #include "base/random.h"
 #include "base/zone.h"
 #include "data/cron_book.h"
+#include "data/cron_lock.h"
 #include "ev/loop.h"
 #include "plugin/instance.h"
+#include "plugin/plugins.h"
 #include "vm/handle.h"
 #include "vm/task.h"
 #include "vm/vm.h"
@@ -23,6 +25,8 @@
 enum {
     CHECK_MS = 60000,     /* the clock is looked at that often: somebody may set it */
     SET_BACK_MS = 600000, /* from here on it was set, not adjusted */
+    ASK_AGAIN_MS = 1000,
+    PATIENCE_MS = 20000, /* for an answer of who runs a time; then it is run here */
 };
 
 struct cron_job {
@@ -31,6 +35,9 @@ struct cron_job {
     struct vm *vm;
     struct handle *handle;
     struct cron_record *record;
+    struct cron_locks *locks; /* NULL: nobody else runs it */
+    struct cron_claim *claim; /* that it waits for */
+    uint64_t asked_ms;        /* since when it wants to know, by the loop's clock; 0: it does not */
     struct cron cron;
     struct zone *zone;
     char *name, *line, *timezone; /* timezone NULL: the machine's */
@@ -74,6 +81,8 @@ static void free_job(struct cron_job *job)
 void cron_job_stop(struct cron_job *job)
 {
     timer_stop(&job->timer);
+    if (job->claim)
+        cron_claim_cancel(job->claim);
     ledger_remove(&job->resource);
     handle_sever(&job->handle);
     luaL_unref(vm_main(job->vm), LUA_REGISTRYINDEX, job->function);
@@ -94,13 +103,21 @@ static void close_resource(struct resource *resource)
 
 /* --- running --- */
 
+static void end_lease(struct cron_record *record)
+{
+    if (record->lease)
+        cron_lease_end(record->lease);
+    record->lease = NULL;
+}
+
 static void ended(struct task *task, bool ok, const struct err *err, void *arg)
 {
     struct job_run *run = arg;
     struct cron_job *job = run->job;
     struct cron_record *record = job->record;
 
-    record->running--;
+    if (--record->running == 0)
+        end_lease(record);
     record->took_ms = wall_ms() - run->began_ms;
     snprintf(record->error, sizeof(record->error), "%.255s", ok ? "" : err->message);
     record->failures += !ok;
@@ -115,21 +132,15 @@ static void run(struct cron_job *job, int64_t now_ms)
 {
     struct cron_record *record = job->record;
     struct job_run *run;
-    struct task *task;
     struct err err;
+    struct task *task = task_new(job->vm, &err);
 
-    if (record->claimed >= job->due && record->claimed <= now_ms / 1000)
-        return; /* the instance before did */
-    record->claimed = job->due;
-    if (record->running > 0 && !job->overlap) {
-        record->skipped++;
-        return;
-    }
-    task = task_new(job->vm, &err);
     if (!task) {
         vm_report(job->vm, &err);
         return;
     }
+    if (job->locks && !job->overlap && !record->lease)
+        record->lease = cron_lease_keep(job->locks, record->key);
     lua_rawgeti(task_state(task), LUA_REGISTRYINDEX, job->function);
     run = mem_alloc(sizeof(*run));
     *run = (struct job_run){job, now_ms};
@@ -172,12 +183,102 @@ static void arm(struct cron_job *job, int64_t due)
     job->due = due;
     job->fire_ms = due * 1000 + random_ms(job->jitter);
     job->record->armed = due;
+    job->asked_ms = 0;
     wait(job);
 }
 
 static void arm_after(struct cron_job *job, int64_t now_ms)
 {
     arm(job, cron_next(&job->cron, job->zone, now_ms / 1000));
+}
+
+/* The time is over: run, or left out. */
+static void settle(struct cron_job *job, bool runs)
+{
+    const int64_t now = wall_ms();
+
+    job->record->claimed = job->due;
+    job->asked_ms = 0;
+    job->running++; /* the function may stop its own job */
+    if (runs)
+        run(job, now);
+    job->running--;
+    if (!job->closed)
+        arm_after(job, now);
+    else if (job->running == 0)
+        free_job(job);
+}
+
+/* --- who runs it --- */
+
+static void tell_unknown(const struct cron_job *job, const char *problem)
+{
+    const struct instance *instance = vm_host(job->vm);
+    const struct plugins_options *options =
+        instance && instance->plugins ? plugins_options(instance->plugins) : NULL;
+    char message[512];
+
+    if (!options || !options->on_notice)
+        return;
+    snprintf(message, sizeof(message),
+             "the schedule %s is run, although other replicas may run it too: Redis does not say "
+             "(%.200s)",
+             job->resource.label, problem);
+    options->on_notice(options->app, LOG_WARN, vm_name(job->vm), message);
+}
+
+/* A short outage is waited for; then it is rather run twice than not at all. */
+static void unknown(struct cron_job *job, const char *problem)
+{
+    struct loop *loop = vm_loop(job->vm);
+
+    if (loop_now_ms(loop) - job->asked_ms < PATIENCE_MS) {
+        timer_start(loop, &job->timer, ASK_AGAIN_MS);
+        return;
+    }
+    tell_unknown(job, problem);
+    settle(job, true);
+}
+
+static void claimed(void *arg, enum cron_verdict verdict, const char *problem)
+{
+    struct cron_job *job = arg;
+
+    job->claim = NULL;
+    if (verdict == CRON_UNKNOWN) {
+        unknown(job, problem);
+        return;
+    }
+    job->record->elsewhere += verdict == CRON_TAKEN;
+    job->record->skipped += verdict == CRON_BUSY;
+    settle(job, verdict == CRON_MINE);
+}
+
+static void ask(struct cron_job *job)
+{
+    const struct cron_time time = {job->record->key, job->due, job->overlap};
+
+    if (job->asked_ms == 0)
+        job->asked_ms = loop_now_ms(vm_loop(job->vm));
+    job->claim = cron_claim_start(job->locks, &time, claimed, job);
+}
+
+/* --- the time has come --- */
+
+static void begin_time(struct cron_job *job, int64_t now_ms)
+{
+    struct cron_record *record = job->record;
+
+    if (record->claimed >= job->due && record->claimed <= now_ms / 1000) {
+        arm_after(job, now_ms); /* the instance before has run it */
+    } else if (record->running > 0 && !job->overlap) {
+        record->skipped++;
+        settle(job, false);
+    } else if (job->locks) {
+        ask(job);
+    } else {
+        settle(job, true);
+    }
 }
 
 static void fire(struct timer *timer)
@@ -187,19 +288,12 @@ static void fire(struct timer *timer)
     const bool set_back = now < job->seen_ms - SET_BACK_MS;
 
     job->seen_ms = now;
-    if (set_back) {
+    if (set_back)
         arm_after(job, now);
-    } else if (now < job->fire_ms) {
+    else if (now < job->fire_ms)
         wait(job);
-    } else if (is_live(job)) { /* else go_live() goes on with it */
-        job->running++;        /* the function may stop its own job */
-        run(job, now);
-        job->running--;
-        if (!job->closed)
-            arm_after(job, now);
-        else if (job->running == 0)
-            free_job(job);
-    }
+    else if (is_live(job)) /* else go_live() goes on with it */
+        begin_time(job, now);
 }
 
 /* Told at the swap instead of looked for: reloads that follow each other quickly would replace
@@ -267,6 +361,7 @@ struct cron_job *cron_job_start(const struct cron_job_options *options)
 
     job->timer.fire = fire;
     job->vm = options->vm;
+    job->locks = cron_book_locks(options->book);
     job->cron = options->cron;
     job->zone = options->zone;
     job->name = mem_copy(options->name ? options->name : options->place);
@@ -304,6 +399,7 @@ void cron_job_status(const struct cron_job *job, struct cron_status *status)
         .runs = record->runs,
         .failures = record->failures,
         .skipped = record->skipped,
+        .elsewhere = record->elsewhere,
         .last = (double)record->last_ms / 1000,
         .seconds = (double)record->took_ms / 1000,
         .error = record->error,

@@ -10,11 +10,22 @@ enum { UNHELD_MAX = 256 };
 
 struct cron_book {
     struct cron_record *first; /* newest first */
+    struct cron_locks *locks;
 };
 
 struct cron_book *cron_book_new(void)
 {
     return mem_alloc(sizeof(struct cron_book));
+}
+
+void cron_book_share(struct cron_book *book, struct cron_locks *locks)
+{
+    book->locks = locks;
+}
+
+struct cron_locks *cron_book_locks(const struct cron_book *book)
+{
+    return book->locks;
 }
 
 static void free_record(struct cron_record *record)

@@ -12,6 +12,8 @@
 #define CRON_NEVER INT64_MIN
 
 struct cron_book;
+struct cron_lease;
+struct cron_locks;
 
 struct cron_record {
     char *key;
@@ -21,12 +23,18 @@ struct cron_record {
     int64_t last_ms; /* when the last run began, since 1970 */
     int64_t took_ms;
     uint64_t runs, failures, skipped;
-    char error[256]; /* of the last run; "" when it went well */
+    uint64_t elsewhere;       /* times that another replica ran */
+    struct cron_lease *lease; /* while it runs, when replicas agree on who does; else NULL */
+    char error[256];          /* of the last run; "" when it went well */
     struct cron_record *next;
 };
 
 struct cron_book *cron_book_new(void);
 void cron_book_free(struct cron_book *book);
+
+/* By which replicas agree on who runs a time; NULL: there is one server. Borrowed. */
+void cron_book_share(struct cron_book *book, struct cron_locks *locks);
+struct cron_locks *cron_book_locks(const struct cron_book *book);
 
 /* The record of `key`, found or made. It stays as it is until as many calls of drop. */
 struct cron_record *cron_book_take(struct cron_book *book, const char *key);

@@ -11,6 +11,8 @@
 #include "bind/bind.h"
 #include "bind/cron.h"
 #include "data/cron_book.h"
+#include "data/cron_lock.h"
+#include "data/redis.h"
 #include "ev/loop.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
@@ -478,6 +480,84 @@ static void test_twins(void)
     finish();
 }
 
+/* --- several replicas, whose Redis is not there --- */
+
+static struct redis *redis;
+static struct cron_locks *locks;
+static unsigned notices;
+
+static void on_notice(void *app, enum log_level level, const char *plugin, const char *message)
+{
+    (void)app;
+    CHECK(level == LOG_WARN && strstr(message, "Redis does not say"));
+    CHECK_STR(plugin, "tester");
+    notices++;
+}
+
+static void open_shared(double seconds)
+{
+    const struct redis_options options = {.url = "unix:///nowhere/at/all.sock",
+                                          .timeout_ms = 5000,
+                                          .connect_timeout_ms = 5000,
+                                          .queue = 100};
+    struct plugins_options more = {.loop = loop, .on_notice = on_notice};
+    struct err err;
+
+    set_wall(seconds);
+    reported[0] = '\0';
+    total = 0;
+    notices = 0;
+    redis = redis_open(loop, &options, &err);
+    CHECK(redis);
+    locks = cron_locks_new(&(struct cron_locks_options){loop, redis, "me-1"});
+    more.cron = book = cron_book_new();
+    cron_book_share(book, locks);
+    plugins = plugins_new(&more);
+}
+
+static void close_shared(void)
+{
+    close_plugins();
+    cron_locks_free(locks);
+    redis_close(redis);
+    turn();
+}
+
+/* It is waited for a while; then a time is rather run twice than not at all. */
+static void test_no_answer(void)
+{
+    open_shared(30);
+    open_counter(&one, INSTANCE_LIVE, "");
+    pass(31000 + 15000, 500);
+    CHECK(total == 0 && notices == 0);
+    pass(10000, 500);
+    CHECK(total == 1 && notices == 1);
+    CHECK(status_of(&one).runs == 1 && status_of(&one).elsewhere == 0);
+    pass(60000, 500);
+    CHECK(total == 2);
+    vm_close(one.vm);
+    close_shared();
+}
+
+/* The instance that follows waits on for the time that the one before could not settle. */
+static void test_swap_without_answer(void)
+{
+    struct instance fresh;
+
+    open_shared(30);
+    open_counter(&one, INSTANCE_LIVE, "");
+    pass(31000, 500);
+    open_counter(&fresh, INSTANCE_BUILDING, "");
+    pass(5000, 500);
+    swap(&one, &fresh);
+    vm_close(one.vm);
+    CHECK(total == 0);
+    pass(25000, 500);
+    CHECK(total == 1);
+    vm_close(fresh.vm);
+    close_shared();
+}
+
 int main(void)
 {
     struct err err;
@@ -499,6 +579,8 @@ int main(void)
     test_slow_build();
     test_not_live();
     test_failed_build();
+    test_no_answer();
+    test_swap_without_answer();
     test_swaps("");
     test_swaps("name = 'x', timezone = 'UTC'");
     test_swaps("jitter = 20");

@@ -1,5 +1,7 @@
 -- Several servers of one deployment, with a real Redis or a real PostgreSQL between them.
 
+local socket = require("socket")
+
 local fixtures = require("spec.support.fixtures")
 local postgres = require("spec.support.postgres")
 local process = require("spec.support.process")
@@ -208,5 +210,124 @@ describe("a reload", function()
     assert.equal(2, #res:json().reload.replicas)
     assert.equal("two", b:get("/hello/").body)
     stop(list)
+  end)
+end)
+
+-- Schedules -----------------------------------------------------------------------------------------
+
+local JOBS = 12
+
+--- Many schedules, each of which notes its runs, and takes a moment.
+local NIGHTLY = fixtures.plugin("name: nightly\nbase: /nightly\n", ([[
+  local cron = require("buntime.cron")
+  local routes = require("buntime.router").new()
+  local runs = {}
+  local function add(name, seconds)
+    runs[name] = 0
+    cron.schedule("* * * * *", function()
+      runs[name] = runs[name] + 1
+      buntime.sleep(seconds or 0.5)
+    end, { name = name })
+  end
+  routes:get("/", function(c) return c:json(runs) end)
+  return {
+    routes = routes,
+    onInit = function()
+      for i = 1, %d do add("job" .. i) end
+      add("taken")
+      add("busy")
+      add("long", 600)
+    end,
+  }
+]]):format(JOBS))
+
+--- A schedule's name in Redis, as runtime/data/cron_lock.c makes it.
+local function schedule_key(kind, name)
+  return ("buntime:%s:nightly\n%s\n* * * * *\n\n0"):format(kind, name)
+end
+
+local function statuses(s)
+  local by_name = {}
+  for _, one in ipairs(s:get("/api/plugins/nightly"):json().cron) do
+    by_name[one.name] = one
+  end
+  return by_name
+end
+
+--- A zone in which a minute ends at the moment `at`.
+local function zone_ending(at)
+  return ("XXX-00:00:%02d"):format(-at % 60)
+end
+
+describe("a schedule", function()
+  it("is run by one replica each time", function()
+    local at = math.floor(socket.gettime()) + 8
+    local env = { REDIS_URL = db.url, TZ = zone_ending(at) }
+    local list = start_sharing(2, env, { nightly = NIGHTLY })
+    -- What a replica did that is gone, and what one is doing that is not.
+    db:cli("SET", schedule_key("cron", "taken"), at .. " other-1")
+    db:cli("SET", schedule_key("cron.running", "busy"), "other-1")
+    assert.is_true(socket.gettime() < at, "the servers were not up in time")
+    local seen
+    assert(process.eventually(function()
+      seen = { statuses(list[1]), statuses(list[2]) }
+      for name, one in pairs(seen[1]) do
+        local two = seen[2][name]
+        if one.runs + two.runs + one.elsewhere + two.elsewhere + one.skipped + two.skipped < 2 then
+          return false
+        end
+      end
+      return true
+    end, 30), "not every schedule had its time")
+    for i = 1, JOBS do
+      local one, two = seen[1]["job" .. i], seen[2]["job" .. i]
+      assert.same({ 1, 1 }, { one.runs + two.runs, one.elsewhere + two.elsewhere })
+    end
+    for _, s in ipairs(seen) do
+      assert.same({ 0, 1 }, { s.taken.runs, s.taken.elsewhere })
+      assert.equal(0, s.busy.runs)
+    end
+    assert.equal(1, seen[1].busy.skipped + seen[2].busy.skipped)
+    assert.equal("1", db:cli("EXISTS", schedule_key("cron.running", "long")))
+    assert(process.eventually(function()
+      return db:cli("EXISTS", schedule_key("cron.running", "job1")) == "0"
+    end, 10), "a run that has ended keeps its lease")
+    db:cli("DEL", schedule_key("cron.running", "busy"))
+    stop(list)
+  end)
+end)
+
+-- Wrong credentials ---------------------------------------------------------------------------------
+
+describe("wrong credentials", function()
+  --- Ten of them over two replicas.
+  local function check_attempts(env)
+    env.RUNTIME_ROOT_KEY = "root-key-of-the-specs"
+    local list = { start(env), start(env) }
+    local function try(s, key)
+      return s:get("/api/replicas", { headers = { ["X-API-Key"] = key } }).status
+    end
+    for _, s in ipairs(list) do
+      assert(process.eventually(function()
+        return #s:get("/api/replicas", { headers = { ["X-API-Key"] = env.RUNTIME_ROOT_KEY } }):json() == 2
+      end, GONE_SECONDS))
+    end
+    for i = 1, 10 do
+      assert.equal(401, try(list[i % 2 + 1], "wrong"))
+    end
+    for _, s in ipairs(list) do
+      assert(process.eventually(function()
+        return try(s, env.RUNTIME_ROOT_KEY) == 429
+      end, 10), "the other replica's do not count")
+    end
+    stop(list)
+  end
+
+  it("count at all replicas", function()
+    check_attempts({ REDIS_URL = db.url })
+  end)
+
+  it("count at all replicas with PostgreSQL alone", function()
+    check_attempts({ DATABASE_URL = pg.url })
   end)
 end)

@@ -67,6 +67,7 @@ describe("cron.schedule", function()
       runs = 0,
       failures = 0,
       skipped = 0,
+      elsewhere = 0,
     }, job.status)
   end)
 
