@@ -141,41 +141,14 @@ Tx.notify = Db.notify
 
 -- Opening --------------------------------------------------------------------------------------------
 
---- Option → default, least, most.
-local KNOWN = {
-  max = { 10, 1, 1000 },
-  statements = { 100, 0, 256 },
-  idle_timeout = { 60, 0, 1e6 },
-  connect_timeout = { 10, 0.001, 1e6 },
-  statement_timeout = { 30, 0, 1e6 },
-  acquire_timeout = { 10, 0.001, 1e6 },
+local OPTIONS = {
+  { name = "max", default = 10, least = 1, most = 1000 },
+  { name = "statements", default = 100, least = 0, most = 256 },
+  { name = "idle_timeout", default = 60, least = 0, most = 1e6 },
+  { name = "connect_timeout", default = 10, least = 0.001, most = 1e6 },
+  { name = "statement_timeout", default = 30, least = 0, most = 1e6 },
+  { name = "acquire_timeout", default = 10, least = 0.001, most = 1e6 },
 }
-
-local function check_options(options)
-  if type(options) ~= "table" then
-    misuse("postgres.connect", "options must be a table, got %s", type(options))
-  end
-  for key in pairs(options) do
-    if not KNOWN[key] then
-      local problem = "%q is not known (known: max, statements, idle_timeout, connect_timeout, "
-        .. "statement_timeout, acquire_timeout)"
-      misuse("postgres.connect", problem, tostring(key))
-    end
-  end
-end
-
-local function number(options, name)
-  local value = options[name]
-  local default, least, most = unpack(KNOWN[name])
-  if value == nil then
-    return default
-  end
-  if type(value) ~= "number" or not (value >= least and value <= most) then
-    local problem = "%s must be a number from %g to %g, got %s"
-    misuse("postgres.connect", problem, name, least, most, tostring(value))
-  end
-  return value
-end
 
 --- A pool for the URL. Connects to nothing yet, so it does not wait, and a server that is down shows in the
 --- first statement.
@@ -183,21 +156,20 @@ end
 --- @param options? buntime.PostgresOptions
 --- @return buntime.Postgres
 function M.connect(url, options)
-  options = options or {}
   if type(url) ~= "string" then
     misuse("postgres.connect", "the URL must be a string, got %s", type(url))
   end
-  check_options(options)
+  local o = sql.numbers("postgres.connect", options, OPTIONS)
   return settle(
     "postgres.connect",
     core.open(
       url,
-      number(options, "max"),
-      number(options, "statements"),
-      number(options, "idle_timeout"),
-      number(options, "connect_timeout"),
-      number(options, "statement_timeout"),
-      number(options, "acquire_timeout")
+      o.max,
+      o.statements,
+      o.idle_timeout,
+      o.connect_timeout,
+      o.statement_timeout,
+      o.acquire_timeout
     )
   )
 end
@@ -208,10 +180,7 @@ end
 --- @param bytes string
 --- @return buntime.SqlBlob
 function M.blob(bytes)
-  if type(bytes) ~= "string" then
-    misuse("postgres.blob", "expected a string, got %s", type(bytes))
-  end
-  return setmetatable({ bytes }, core.blob)
+  return sql.blob("postgres.blob", core.blob, bytes)
 end
 
 local ELEMENTS = { string = true, number = true, boolean = true, cdata = true }

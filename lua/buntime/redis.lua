@@ -283,37 +283,11 @@ end
 
 -- Opening --------------------------------------------------------------------------------------------
 
---- Option → default, least, most.
-local KNOWN = {
-  timeout = { 5, 0.001, 1e6 },
-  connect_timeout = { 5, 0.001, 1e6 },
-  queue = { 10000, 1, 1e6 },
+local OPTIONS = {
+  { name = "timeout", default = 5, least = 0.001, most = 1e6 },
+  { name = "connect_timeout", default = 5, least = 0.001, most = 1e6 },
+  { name = "queue", default = 10000, least = 1, most = 1e6 },
 }
-
-local function check_options(options)
-  if type(options) ~= "table" then
-    misuse("redis.connect", "options must be a table, got %s", type(options))
-  end
-  for key in pairs(options) do
-    if not KNOWN[key] then
-      local problem = "%q is not known (known: timeout, connect_timeout, queue)"
-      misuse("redis.connect", problem, tostring(key))
-    end
-  end
-end
-
-local function number(options, name)
-  local value = options[name]
-  local default, least, most = unpack(KNOWN[name])
-  if value == nil then
-    return default
-  end
-  if type(value) ~= "number" or not (value >= least and value <= most) then
-    local problem = "%s must be a number from %g to %g, got %s"
-    misuse("redis.connect", problem, name, least, most, tostring(value))
-  end
-  return value
-end
 
 --- A client for the URL. Connects to nothing yet, so it does not wait, and a server that is down shows in the
 --- first command.
@@ -321,14 +295,11 @@ end
 --- @param options? buntime.RedisOptions
 --- @return buntime.Redis
 function M.connect(url, options)
-  options = options or {}
   if type(url) ~= "string" then
     misuse("redis.connect", "the URL must be a string, got %s", type(url))
   end
-  check_options(options)
-  local timeout = number(options, "timeout")
-  local connect_timeout = number(options, "connect_timeout")
-  return settle("redis.connect", core.open(url, timeout, connect_timeout, number(options, "queue")))
+  local o = sql.numbers("redis.connect", options, OPTIONS)
+  return settle("redis.connect", core.open(url, o.timeout, o.connect_timeout, o.queue))
 end
 
 return M

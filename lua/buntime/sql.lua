@@ -47,9 +47,63 @@ function M.settle(what, ok, ...)
   error((...), 0)
 end
 
+local function contains(list, value)
+  for _, item in ipairs(list) do
+    if item == value then
+      return true
+    end
+  end
+  return false
+end
+
 --- Raises for an argument that is not what it has to be.
 function M.misuse(what, message, ...)
   blame.raise_outside(("%s: %s"):format(what, message:format(...)))
+end
+
+--- Options that are numbers, as a table of all of them.
+--- @param what string "redis.connect"
+--- @param options table? What was given.
+--- @param known { name: string, default: number, least: number, most: number }[] In the order to tell.
+--- @param others? string[] Names of options that are no numbers.
+--- @return table<string, number>
+function M.numbers(what, options, known, others)
+  if options ~= nil and type(options) ~= "table" then
+    M.misuse(what, "options must be a table, got %s", type(options))
+  end
+  options = options or {}
+  local taken, names = {}, { unpack(others or {}) }
+  for _, option in ipairs(known) do
+    local value = options[option.name]
+    taken[option.name] = value == nil and option.default or value
+    names[#names + 1] = option.name
+  end
+  for key in pairs(options) do
+    if not contains(names, key) then
+      M.misuse(what, "%q is not known (known: %s)", tostring(key), table.concat(names, ", "))
+    end
+  end
+  for _, option in ipairs(known) do
+    local value = taken[option.name]
+    if type(value) ~= "number" or not (value >= option.least and value <= option.most) then
+      local problem = "%s must be a number from %g to %g, got %s"
+      M.misuse(what, problem, option.name, option.least, option.most, tostring(value))
+    end
+  end
+  return taken
+end
+
+--- @class buntime.SqlBlob
+
+--- @param what string "sqlite.blob"
+--- @param meta table The metatable of blobs.
+--- @param bytes string
+--- @return buntime.SqlBlob
+function M.blob(what, meta, bytes)
+  if type(bytes) ~= "string" then
+    M.misuse(what, "expected a string, got %s", type(bytes))
+  end
+  return setmetatable({ bytes }, meta)
 end
 
 return M

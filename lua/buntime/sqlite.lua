@@ -33,8 +33,6 @@ core.blob.__metatable = "blob"
 --- @field readers? integer Connections that read side by side, 1 to 16; 3 unless told.
 --- @field max_size? integer Bytes that the file may have; more is SQLITE_FULL.
 
---- @class buntime.SqlBlob
-
 --- @class buntime.sqlite
 local M = {}
 
@@ -96,18 +94,11 @@ end
 
 -- Opening --------------------------------------------------------------------------------------------
 
-local KNOWN = { migrations = true, busy_timeout = true, readers = true, max_size = true }
-
-local function check_number(options, name, default, least, most)
-  local value = options[name]
-  if value == nil then
-    return default
-  end
-  if type(value) ~= "number" or not (value >= least and value <= most) then
-    misuse("sqlite.open", "%s must be a number from %g to %g, got %s", name, least, most, tostring(value))
-  end
-  return value
-end
+local OPTIONS = {
+  { name = "busy_timeout", default = 5, least = 0, most = 3600 },
+  { name = "readers", default = 3, least = 1, most = 16 },
+  { name = "max_size", default = 2 ^ 50, least = 65536, most = 2 ^ 50 },
+}
 
 local function check_migrations(list)
   if list == nil then
@@ -123,44 +114,25 @@ local function check_migrations(list)
   return list
 end
 
-local function check_options(options)
-  if type(options) ~= "table" then
-    misuse("sqlite.open", "options must be a table, got %s", type(options))
-  end
-  for key in pairs(options) do
-    if not KNOWN[key] then
-      local problem = "%q is not known (known: migrations, busy_timeout, readers, max_size)"
-      misuse("sqlite.open", problem, tostring(key))
-    end
-  end
-end
-
 --- Opens a database, makes it if it is missing, and applies its migrations.
 --- @param name string A file of the data folder such as "todo.db" or "archive/2024.db"; or ":memory:".
 --- @param options? buntime.SqliteOptions
 --- @return buntime.Sqlite
 function M.open(name, options)
-  options = options or {}
   if type(name) ~= "string" then
     misuse("sqlite.open", "the name must be a string, got %s", type(name))
   end
-  check_options(options)
-  local busy = check_number(options, "busy_timeout", 5, 0, 3600)
-  local readers = check_number(options, "readers", 3, 1, 16)
-  local most = check_number(options, "max_size", 0, 65536, 2 ^ 50)
-  local migrations = check_migrations(options.migrations)
+  local o = sql.numbers("sqlite.open", options, OPTIONS, { "migrations" })
+  local migrations = check_migrations(options and options.migrations)
   local file = name ~= ":memory:" and name or nil
-  return settle("sqlite.open", core.open(file, busy, readers, most, migrations))
+  return settle("sqlite.open", core.open(file, o.busy_timeout, o.readers, o.max_size, migrations))
 end
 
 --- Bytes to be bound as a blob.
 --- @param bytes string
 --- @return buntime.SqlBlob
 function M.blob(bytes)
-  if type(bytes) ~= "string" then
-    misuse("sqlite.blob", "expected a string, got %s", type(bytes))
-  end
-  return setmetatable({ bytes }, core.blob)
+  return sql.blob("sqlite.blob", core.blob, bytes)
 end
 
 return M
