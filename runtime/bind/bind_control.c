@@ -213,20 +213,11 @@ static int push_toggled(lua_State *L, void *arg)
 static void toggle_done(struct job *job)
 {
     struct toggle_wait *wait = (struct toggle_wait *)job;
-    struct task *task = wait->task;
-    struct err err;
-    lua_State *L = task ? vm_main(task_vm(task)) : NULL;
-    const bool pushed = task && vm_protect(L, push_toggled, wait, 3, &err);
+    const struct task_answer answer = task_prepare(wait->task, push_toggled, wait, 3);
 
     free(wait->file);
     free(wait);
-    if (pushed) {
-        lua_xmove(L, task_state(task), 3);
-        task_resume(task, 3);
-    } else if (task) {
-        lua_pushstring(task_state(task), err.message);
-        task_resume_error(task);
-    }
+    task_answer(answer);
 }
 
 static void forget_toggle(void *arg)

@@ -169,26 +169,10 @@ static void free_operation(struct operation *op)
 static void done(struct job *job)
 {
     struct operation *op = (struct operation *)job;
-    struct task *task = op->task;
-    const int count = op->failure ? 3 : 1;
-    lua_State *L;
-    struct err err;
-    bool ok;
+    const struct task_answer answer = task_prepare(op->task, push_result, op, op->failure ? 3 : 1);
 
-    if (!task) {
-        free_operation(op);
-        return;
-    }
-    L = vm_main(op->vm);
-    ok = vm_protect(L, push_result, op, count, &err);
-    if (!ok)
-        lua_pushstring(L, err.message);
-    lua_xmove(L, task_state(task), ok ? count : 1);
     free_operation(op);
-    if (ok)
-        task_resume(task, count);
-    else
-        task_resume_error(task);
+    task_answer(answer);
 }
 
 /* --- calls --- */

@@ -166,22 +166,13 @@ static int push_outcome(lua_State *L, void *arg)
 static void written(void *arg, const struct err *problem)
 {
     struct wait *wait = arg;
-    struct task *task = wait->task;
-    lua_State *L = task ? vm_main(task_vm(task)) : NULL;
-    struct err err;
-    bool pushed;
+    struct task_answer answer;
 
     wait->err = problem;
-    pushed = task && vm_protect(L, push_outcome, wait, 3, &err);
+    answer = task_prepare(wait->task, push_outcome, wait, 3);
     OPENSSL_cleanse(wait, sizeof(*wait));
     free(wait);
-    if (pushed) {
-        lua_xmove(L, task_state(task), 3);
-        task_resume(task, 3);
-    } else if (task) {
-        lua_pushstring(task_state(task), err.message);
-        task_resume_error(task);
-    }
+    task_answer(answer);
 }
 
 static void forget(void *arg)

@@ -286,21 +286,12 @@ static void hand_over(struct spooling *s)
 
 static void finish(struct spooling *s)
 {
-    struct task *task = s->task;
-    lua_State *L = vm_main(s->vm);
-    struct err err;
-    const bool ok = vm_protect(L, push_outcome, s, 3, &err);
+    const struct task_answer answer = task_prepare(s->task, push_outcome, s, 3);
 
-    if (ok)
+    if (answer.count == 3)
         hand_over(s);
-    else
-        lua_pushstring(L, err.message);
     free_spooling(s);
-    lua_xmove(L, task_state(task), ok ? 3 : 1);
-    if (ok)
-        task_resume(task, 3);
-    else
-        task_resume_error(task);
+    task_answer(answer);
 }
 
 static void done(struct job *job)

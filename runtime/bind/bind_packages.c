@@ -159,20 +159,10 @@ static int push_outcome(lua_State *L, void *arg)
 
 static void answer(struct operation *op)
 {
-    struct task *task = op->task;
-    lua_State *L = task ? vm_main(task_vm(task)) : NULL;
-    struct err err;
+    const struct task_answer answer = task_prepare(op->task, push_outcome, op, 3);
 
-    if (!task)
-        return;
     op->task = NULL;
-    if (vm_protect(L, push_outcome, op, 3, &err)) {
-        lua_xmove(L, task_state(task), 3);
-        task_resume(task, 3);
-        return;
-    }
-    lua_pushstring(task_state(task), err.message);
-    task_resume_error(task);
+    task_answer(answer);
 }
 
 static void forget(void *arg)
@@ -479,21 +469,12 @@ static int push_list(lua_State *L, void *arg)
 static void listing_done(struct job *job)
 {
     struct listing *listing = (struct listing *)job;
-    struct task *task = listing->task;
-    struct err err;
-    lua_State *L = task ? vm_main(task_vm(task)) : NULL;
-    const bool pushed = task && vm_protect(L, push_list, &listing->list, 1, &err);
+    const struct task_answer answer = task_prepare(listing->task, push_list, &listing->list, 1);
 
     kept_fini(&listing->list);
     free(listing->name);
     free(listing);
-    if (pushed) {
-        lua_xmove(L, task_state(task), 1);
-        task_resume(task, 1);
-    } else if (task) {
-        lua_pushstring(task_state(task), err.message);
-        task_resume_error(task);
-    }
+    task_answer(answer);
 }
 
 static void forget_listing(void *arg)

@@ -100,18 +100,10 @@ static void answered(void *arg, const struct survey_answer *items, size_t len)
 {
     struct waiting *wait = arg;
     struct answers answers = {items, len};
-    struct task *task = wait->task;
-    lua_State *L = vm_main(task_vm(task));
-    struct err err;
+    const struct task_answer answer = task_prepare(wait->task, push_answers, &answers, 1);
 
     free(wait);
-    if (vm_protect(L, push_answers, &answers, 1, &err)) {
-        lua_xmove(L, task_state(task), 1);
-        task_resume(task, 1);
-        return;
-    }
-    lua_pushstring(task_state(task), err.message);
-    task_resume_error(task);
+    task_answer(answer);
 }
 
 static void forget(void *arg)

@@ -115,21 +115,12 @@ static int push_changed(lua_State *L, void *arg)
 static void change_done(struct job *job)
 {
     struct change *change = (struct change *)job;
-    struct task *task = change->task;
-    struct err err;
-    lua_State *L = task ? vm_main(task_vm(task)) : NULL;
-    const bool pushed = task && vm_protect(L, push_changed, change, 3, &err);
+    const struct task_answer answer = task_prepare(change->task, push_changed, change, 3);
 
     app_removal_fini(&change->removal);
     free(change->dir);
     free(change);
-    if (pushed) {
-        lua_xmove(L, task_state(task), 3);
-        task_resume(task, 3);
-    } else if (task) {
-        lua_pushstring(task_state(task), err.message);
-        task_resume_error(task);
-    }
+    task_answer(answer);
 }
 
 static void forget(void *arg)

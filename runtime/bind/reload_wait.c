@@ -35,22 +35,14 @@ static int push_result(lua_State *L, void *arg)
     return 2;
 }
 
-/* Made on the main state, as that of the waiting coroutine is in the middle of its yield. */
 static void reload_ended(void *arg, const struct reload_result *result)
 {
     struct waiting *wait = arg;
-    struct task *task = wait->task;
-    lua_State *L = vm_main(task_vm(task)), *to = task_state(task);
-    struct err err;
+    const struct task_answer answer =
+        task_prepare(wait->task, push_result, (void *)(uintptr_t)result, 2);
 
     free(wait);
-    if (vm_protect(L, push_result, (void *)(uintptr_t)result, 2, &err)) {
-        lua_xmove(L, to, 2);
-        task_resume(task, 2);
-        return;
-    }
-    lua_pushstring(to, err.message);
-    task_resume_error(task);
+    task_answer(answer);
 }
 
 static void forget_reload(void *arg)

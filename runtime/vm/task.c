@@ -301,6 +301,33 @@ void task_resume_error(struct task *task)
     run(task, 2);
 }
 
+struct task_answer
+task_prepare(struct task *task, int (*push)(lua_State *L, void *arg), void *arg, int count)
+{
+    struct task_answer answer = {task, count};
+    struct err err;
+    lua_State *L;
+
+    if (!task)
+        return answer;
+    L = vm_main(task->vm);
+    if (vm_protect(L, push, arg, count, &err)) {
+        lua_xmove(L, task->co, count);
+    } else {
+        lua_pushstring(task->co, err.message);
+        answer.count = -1;
+    }
+    return answer;
+}
+
+void task_answer(struct task_answer answer)
+{
+    if (answer.task && answer.count < 0)
+        task_resume_error(answer.task);
+    else if (answer.task)
+        task_resume(answer.task, answer.count);
+}
+
 void task_cancel(struct task *task, const char *reason)
 {
     if (task->state == DONE || task->cancel)

@@ -64,6 +64,19 @@ void task_resume(struct task *task, int nvalues);
 /* Continues by raising the top value of task_state(task) in the coroutine. */
 void task_resume_error(struct task *task);
 
+/* Both in two steps, so that what `push` reads can be freed before the task goes on: the first puts
+ * what `push` leaves, `count` values, or what it raises. Runs on the VM's main state, as that of
+ * the coroutine is in the middle of its yield. Nothing is done for a `task` of NULL.
+ */
+struct task_answer {
+    struct task *task;
+    int count; /* -1: an error */
+};
+
+struct task_answer
+task_prepare(struct task *task, int (*push)(lua_State *L, void *arg), void *arg, int count);
+void task_answer(struct task_answer answer);
+
 bool task_waiting(const struct task *task);
 bool task_cancelled(const struct task *task);
 
