@@ -15,6 +15,8 @@
 #include "bind/redis.h"
 #include "bind/sql.h"
 #include "ev/loop.h"
+#include "plugin/instance.h"
+#include "plugin/plugins.h"
 #include "vm/call.h"
 #include "vm/task.h"
 
@@ -39,6 +41,8 @@ static void close_client(struct lua_redis *client)
     if (!redis)
         return;
     client->redis = NULL;
+    if (client->lent)
+        return;
     ledger_remove(&client->resource);
     subscriptions_close(&client->subscriptions);
     redis_close(redis);
@@ -57,12 +61,15 @@ static int collect(lua_State *L)
 
 bool redis_check(lua_State *L, struct lua_redis **client)
 {
+    const char *unable;
+
     *client = userdata_of(L, 1, REDIS_TYPE);
     if (!*client)
         return misuse(L, "a client expected; call it with a colon, as r:call(…)");
     if (!(*client)->redis)
         return misuse(L, "the client is closed");
-    return task_current(L) != NULL || misuse(L, "cannot wait here: no task is running");
+    unable = task_unable(L);
+    return !unable || misuse(L, "cannot wait here: %s", unable);
 }
 
 /* --- answers --- */
@@ -334,8 +341,26 @@ static int open_client(lua_State *L)
     return 2;
 }
 
+/* server() -> client, number of its database: what the replicas share, never closed; or nothing */
+static int server_client(lua_State *L)
+{
+    const struct instance *instance = vm_host(vm_of(L));
+    struct redis *redis = instance ? plugins_options(instance->plugins)->redis : NULL;
+    struct lua_redis *client;
+
+    if (!redis)
+        return 0;
+    client = lua_newuserdata(L, sizeof(*client));
+    *client = (struct lua_redis){.redis = redis, .lent = true};
+    luaL_getmetatable(L, REDIS_TYPE);
+    lua_setmetatable(L, -2);
+    lua_pushinteger(L, (lua_Integer)redis_number(redis));
+    return 2;
+}
+
 static const luaL_Reg functions[] = {
     {"open", open_client},
+    {"server", server_client},
     {"call", call_one},
     {"encode", encode},
     {"pipeline", pipeline},

@@ -15,6 +15,7 @@
 struct lua_redis {
     struct resource resource; /* first: close_resource() casts back */
     struct redis *redis;      /* NULL: closed */
+    bool lent;                /* the server's */
     struct subscription *subscriptions;
 };
 

@@ -252,12 +252,23 @@ void task_forget(struct task *task)
     task->done = NULL;
 }
 
+const char *task_unable(lua_State *L)
+{
+    const struct task *task = task_current(L);
+
+    if (!task)
+        return "no task is running";
+    if (task->state == WAITING)
+        return "this task waits already";
+    return lua_isyieldable(L) ? NULL : "a C function, such as table.sort, is in between";
+}
+
 int task_wait(lua_State *L, void (*undo)(void *arg), void *arg)
 {
     struct task *task = task_current(L);
 
     if (!task)
-        return luaL_error(L, "cannot wait here: no task is running");
+        return luaL_error(L, "cannot wait here: %s", task_unable(L));
     if (task->cancel) {
         if (undo)
             undo(arg);
@@ -265,13 +276,10 @@ int task_wait(lua_State *L, void (*undo)(void *arg), void *arg)
         lua_pushstring(L, task->cancel);
         return 2;
     }
-    if (task->state == WAITING || !lua_isyieldable(L)) {
+    if (task_unable(L)) {
         if (undo)
             undo(arg);
-        return luaL_error(L, "cannot wait here: %s",
-                          task->state == WAITING
-                              ? "this task waits already"
-                              : "a C function, such as table.sort, is in between");
+        return luaL_error(L, "cannot wait here: %s", task_unable(L));
     }
     task->state = WAITING;
     task->undo = undo;

@@ -59,6 +59,9 @@ struct task *task_current(lua_State *L);
  */
 int task_wait(lua_State *L, void (*undo)(void *arg), void *arg);
 
+/* Why task_wait() would raise; NULL: it would not. For what must not begin then. */
+const char *task_unable(lua_State *L);
+
 /* Continues with the top `nvalues` of task_state(task). */
 void task_resume(struct task *task, int nvalues);
 /* Continues by raising the top value of task_state(task) in the coroutine. */

@@ -13,6 +13,11 @@ local redis = {}
 --- @return buntime.Redis|string client
 function redis.open(url, timeout, connect, queue) end
 
+--- A client of what the replicas share, and the number of its database; nothing without REDIS_URL.
+--- @return buntime.Redis? client
+--- @return integer? number
+function redis.server() end
+
 --- @param client buntime.Redis
 --- @param blocks boolean Whether it wants a connection of its own.
 --- @param command string

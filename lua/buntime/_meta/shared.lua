@@ -29,10 +29,19 @@ function shared.incr(key, by, ttl) end
 --- @return boolean existed
 function shared.delete(key) end
 
+--- A value as it stands in Redis; nothing for bytes that are none.
+--- @param bytes string
+--- @return string|number|boolean|nil value
+--- @return boolean? json
+function shared.decode(bytes) end
+
+--- Waits for Redis, where there is one.
 --- @param prefix string
 --- @param fn fun(key: string, value: any, json: boolean)
---- @return buntime.Watch
-function shared.watch(prefix, fn) end
+--- @param restored? fun(prefix: string)
+--- @return boolean? ok
+--- @return buntime.Watch|string watch
+function shared.watch(prefix, fn, restored) end
 
 --- @class buntime.Watch
 local Watch = {}
