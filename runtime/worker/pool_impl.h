@@ -188,7 +188,6 @@ void process_show(const struct process *process, struct pool_worker *worker);
 struct pool_call *call_of(struct process *process, uint32_t stream);
 void call_init(struct pool_call *call);
 void call_send(struct pool_call *call, struct process *process);
-void call_frame(struct process *process, const struct frame *frame);
 /* Answers with an error of the runtime, and lets go of the process. */
 void call_refuse(struct pool_call *call, unsigned status, const char *code, const char *message);
 /* On a later turn of the loop. Without a code: with the group's failure. */
@@ -200,3 +199,14 @@ void call_refuse_later(struct pool_call *call,
 void call_leave(struct pool_call *call);
 void call_lost(struct pool_call *call, bool claimed, bool running);
 void call_free(struct pool_call *call);
+
+/* Nobody waits any more; the process is told, and the call goes on as a ghost until it says that
+ * it is through.
+ */
+void call_abandon(struct pool_call *call);
+void call_answer(struct pool_call *call, bool answered);
+void call_take_credit(struct pool_call *call, struct str payload);
+
+/* call_response.c */
+void call_frame(struct process *process, const struct frame *frame);
+void call_pump(struct pool_call *call); /* hands what has come of the body to the client */
