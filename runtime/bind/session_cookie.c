@@ -3,13 +3,19 @@
 #include "base/buf.h"
 #include "http/exchange.h"
 
+/* What the library takes for one, whatever can be in a header. */
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 static struct str trim(struct str s)
 {
-    while (s.len > 0 && (*s.at == ' ' || *s.at == '\t')) {
+    while (s.len > 0 && is_blank(*s.at)) {
         s.at++;
         s.len--;
     }
-    while (s.len > 0 && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
+    while (s.len > 0 && is_blank(s.at[s.len - 1]))
         s.len--;
     return s;
 }
@@ -39,10 +45,7 @@ static bool is_session(struct str pair, struct str *value)
     return true;
 }
 
-/* Adds the pairs of a header to `rest`, those of the session aside; the first of these to `token`.
- * Whether there was one.
- */
-static bool sort_out(struct str header, struct str *token, struct buf *rest)
+bool session_cookie_sort(struct str header, struct str *token, struct buf *rest)
 {
     struct str value;
     bool found = false;
@@ -75,7 +78,7 @@ void session_cookie_take(struct exchange *x)
     for (size_t i = 0; i < count; i++) {
         const struct header header = exchange_header_at(x, i);
         if (str_equal(header.name, STR("cookie")))
-            found = sort_out(header.value, &token, &rest) || found;
+            found = session_cookie_sort(header.value, &token, &rest) || found;
     }
     if (found) {
         exchange_set_token(x, token);
