@@ -65,6 +65,19 @@ bool session_cookie_sort(struct str header, struct str *token, struct buf *rest)
     return found;
 }
 
+/* Most requests with cookies have none of ours: their headers need not be listed to find out. */
+static bool may_have_one(const struct exchange *x)
+{
+    const struct str name = STR(SESSION_COOKIE);
+    struct str cookies;
+
+    for (size_t i = 0; (cookies = exchange_header_after(x, STR("cookie"), i)).at; i++) {
+        if (memmem(cookies.at, cookies.len, name.at, name.len))
+            return true;
+    }
+    return false;
+}
+
 void session_cookie_take(struct exchange *x)
 {
     size_t count;
@@ -72,7 +85,7 @@ void session_cookie_take(struct exchange *x)
     struct buf rest = {0};
     bool found = false;
 
-    if (!exchange_header(x, STR("cookie")).at)
+    if (!may_have_one(x))
         return;
     count = exchange_header_count(x);
     for (size_t i = 0; i < count; i++) {
