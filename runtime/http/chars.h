@@ -21,8 +21,8 @@ static inline size_t span(const char *at, size_t len, unsigned kind)
 {
     const unsigned char *byte = (const unsigned char *)at;
     size_t i = 0;
-    while (i + 4 <= len && http_chars[byte[i]] & http_chars[byte[i + 1]] &
-                               http_chars[byte[i + 2]] & http_chars[byte[i + 3]] & kind)
+    while (i + 4 <= len && http_chars[byte[i]] & http_chars[byte[i + 1]] & http_chars[byte[i + 2]] &
+                               http_chars[byte[i + 3]] & kind)
         i += 4;
     while (i < len && http_chars[byte[i]] & kind)
         i++;
