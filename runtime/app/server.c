@@ -372,7 +372,7 @@ bool server_init(struct server *server,
     options.cron = server->cron;
     options.metrics = server->metrics = metrics_new();
     server->otlp = otlp_new(server->loop, settings);
-    options.topics = server->topics = topics_new();
+    options.topics = server->topics = topics_new(server->loop, server->redis ? server->bus : NULL);
     server->gzip = gzip_cache_new((size_t)16 << 20);
     options.keyring = server->keyring = open_keyring(server);
     options.watchdog = server->watchdog;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "bind/topics_relay.h"
 #include "http/websocket.h"
 
 enum { BUCKETS = 1024 };
@@ -24,18 +25,9 @@ struct subscription {
 };
 
 struct topics {
+    struct topics_relay relay; /* first: heard() casts back */
     struct topic *buckets[BUCKETS];
 };
-
-struct topics *topics_new(void)
-{
-    return mem_alloc(sizeof(struct topics));
-}
-
-void topics_free(struct topics *topics)
-{
-    free(topics);
-}
 
 static struct topic **place_of(struct topics *topics, struct str name)
 {
@@ -128,7 +120,9 @@ void topics_leave(struct topics *topics, struct subscription **list)
     }
 }
 
-size_t topics_publish(struct topics *topics,
+/* --- publishing --- */
+
+static size_t deliver(struct topics *topics,
                       struct str name,
                       struct str data,
                       bool binary,
@@ -144,4 +138,40 @@ size_t topics_publish(struct topics *topics,
         count++;
     }
     return count;
+}
+
+size_t topics_publish(struct topics *topics,
+                      struct str name,
+                      struct str data,
+                      bool binary,
+                      const struct websocket *except)
+{
+    topics_relay_publish(&topics->relay, name, data, binary);
+    return deliver(topics, name, data, binary, except);
+}
+
+static void heard(struct topics_relay *relay, struct str name, struct str data, bool binary)
+{
+    deliver((struct topics *)relay, name, data, binary, NULL);
+}
+
+/* --- the whole --- */
+
+struct topics *topics_new(struct loop *loop, struct bus *bus)
+{
+    struct topics *topics = mem_alloc(sizeof(*topics));
+
+    topics->relay.loop = loop;
+    topics->relay.bus = bus;
+    topics->relay.heard = heard;
+    topics_relay_start(&topics->relay);
+    return topics;
+}
+
+void topics_free(struct topics *topics)
+{
+    if (!topics)
+        return;
+    topics_relay_stop(&topics->relay);
+    free(topics);
 }

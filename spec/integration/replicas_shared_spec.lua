@@ -3,10 +3,12 @@
 local cjson = require("cjson")
 
 local chunks = require("spec.support.chunks")
+local fixtures = require("spec.support.fixtures")
 local http = require("spec.support.http")
 local process = require("spec.support.process")
 local redis = require("spec.support.redis")
 local server = require("spec.support.server")
+local websocket = require("spec.support.websocket")
 
 local PASSWORD = "s3cret-of-the-spec"
 local NUMBER = "3" -- a database with a number, so that its channels have one too
@@ -332,6 +334,189 @@ describe("shared without Redis", function()
     assert.is_true(set(s, "w:x", 1))
     assert.same({ "w:x", 1 }, told(s, 2)[2])
     assert.is_true(s:reload():json().ok)
+    stop()
+  end)
+end)
+
+--- Commands are binary: s TOPIC subscribes, p SIZE:TOPIC DATA publishes; P the same for a text, S and B from
+--- the server and not from the socket.
+local SOCKETS = fixtures.plugin("name: sockets\nbase: /sockets", [[
+local routes = require("buntime.router").new()
+local publish
+routes:ws("/", {
+  message = function(ws, data)
+    local word, rest = data:match("^(.)(.*)$")
+    if word == "s" then
+      return ws:send(tostring(ws:subscribe(rest)))
+    end
+    local size, after = rest:match("^(%d+):()")
+    local topic, text = rest:sub(after, after + size - 1), rest:sub(after + size)
+    if word == "p" or word == "P" then
+      ws:send("to " .. ws:publish(topic, text, word == "p"))
+    else
+      ws:send("to " .. publish(topic, text, word == "B"))
+    end
+  end,
+}, { max_message = "4mb" })
+routes:post("/burst", function(c)
+  for i = 1, tonumber(c.req:query("count")) do
+    publish("burst", tostring(i))
+  end
+  return c:text("done")
+end)
+return {
+  routes = routes,
+  onServerStart = function(server)
+    publish = server.publish
+  end,
+}
+]])
+
+--- redis-cli takes no NUL.
+local PUBLISH_HEX = [[
+redis.call("PUBLISH", "buntime:bus:0", (ARGV[1]:gsub("..", function(h) return string.char(tonumber(h, 16)) end)))
+return redis.status_reply("OK")]]
+
+describe("topics of replicas", function()
+  local TEXT, BINARY = websocket.TEXT, websocket.BINARY
+  local own, a, b
+
+  before_each(function()
+    own = redis.start({ password = PASSWORD })
+    a = start({ url = own.url, plugins = { sockets = SOCKETS } })
+    b = start({ url = own.url, plugins = { sockets = SOCKETS } })
+  end)
+  after_each(function()
+    own:stop()
+    server.stop_all()
+  end)
+
+  local function stop()
+    a:stop()
+    b:stop()
+  end
+  local function subscriber(s, topic)
+    local ws = websocket.open(s.port, "/sockets/")
+    ws:send(BINARY, "s" .. topic)
+    assert.equal("true", ws:receive().data)
+    return ws
+  end
+  local function publish(ws, word, topic, data)
+    ws:send(BINARY, ("%s%d:%s%s"):format(word, #topic, topic, data))
+    local frame = ws:receive(20)
+    return tonumber(frame.data:match("^to (%d+)$"))
+  end
+  local function hears(ws, opcode, data)
+    local frame = assert(ws:receive(20))
+    assert.equal(opcode, frame.opcode)
+    assert.is_true(frame.data == data, #frame.data .. " bytes, and others")
+  end
+  --- What comes next is this: nothing came between.
+  local function hears_next(sockets, ws, topic)
+    publish(ws, "S", topic, "next")
+    for _, other in ipairs(sockets) do
+      hears(other, TEXT, "next")
+    end
+  end
+  --- A replica hears of the others once Redis has agreed, which may be after it listens.
+  local function until_together(sender, topic, ...)
+    for _, ws in ipairs({ ... }) do
+      assert.is_truthy(process.eventually(function()
+        publish(sender, "S", topic, "hello")
+        return ws:receive(0.2)
+      end, 20))
+    end
+    publish(sender, "S", topic, "last")
+    for _, ws in ipairs({ ... }) do
+      repeat
+        local frame = assert(ws:receive(20))
+      until frame.data == "last"
+    end
+  end
+
+  it("reach the subscribers of all, each once", function()
+    local topic = "t \0\255\n:"
+    local here, near = subscriber(a, topic), subscriber(a, topic)
+    local there, other = subscriber(b, topic), subscriber(b, "other")
+    local sender = websocket.open(a.port, "/sockets/")
+    until_together(sender, topic, here, near, there)
+
+    assert.equal(2, publish(sender, "p", topic, "\0\255 bytes"))
+    for _, ws in ipairs({ here, near, there }) do
+      hears(ws, BINARY, "\0\255 bytes")
+    end
+    assert.equal(1, publish(here, "P", topic, "to the others"))
+    hears(near, TEXT, "to the others")
+    hears(there, TEXT, "to the others")
+    assert.equal(0, publish(there, "p", topic, ""))
+    hears(here, BINARY, "")
+    hears(near, BINARY, "")
+    hears_next({ here, near, there }, sender, topic)
+
+    publish(sender, "S", "other", "x")
+    hears(other, TEXT, "x")
+    local large = ("0123456789abcdef"):rep(3 * 65536)
+    assert.equal(2, publish(sender, "B", topic, large))
+    for _, ws in ipairs({ here, near, there }) do
+      hears(ws, BINARY, large)
+    end
+    stop()
+  end)
+
+  it("keep their order, however many at once", function()
+    local here, there = subscriber(a, "burst"), subscriber(b, "burst")
+    local sender = websocket.open(a.port, "/sockets/")
+    until_together(sender, "burst", here, there)
+    assert.equal(200, a:post("/sockets/burst?count=5000").status)
+    for _, ws in ipairs({ here, there }) do
+      for i = 1, 5000 do
+        assert.equal(tostring(i), ws:receive(20).data)
+      end
+    end
+    stop()
+  end)
+
+  it("go on for one's own while Redis is gone, and for all when it is back", function()
+    for _, s in ipairs({ a, b }) do
+      s:allow_errors("the other replicas cannot be reached")
+    end
+    local here, there = subscriber(a, "t"), subscriber(b, "t")
+    local sender = websocket.open(a.port, "/sockets/")
+    until_together(sender, "t", here, there)
+    own:kill()
+    for i = 1, 20 do
+      assert.equal(1, publish(sender, "S", "t", "alone " .. i))
+      hears(here, TEXT, "alone " .. i)
+    end
+    own:restart()
+    until_together(sender, "t", here, there)
+    assert.equal(1, publish(sender, "S", "t", "together"))
+    hears(here, TEXT, "together")
+    hears(there, TEXT, "together")
+    stop()
+  end)
+
+  it("take no harm from what makes no sense", function()
+    local there = subscriber(b, "t")
+    local sender = websocket.open(a.port, "/sockets/")
+    until_together(sender, "t", there)
+    local function frame(flag, topic, data, more)
+      return flag .. ("\0\0\0%c\0\0\0%c"):format(#topic, #data + (more or 0)) .. topic .. data
+    end
+    for _, payload in ipairs({
+      "",
+      "\0",
+      ("\255"):rep(9),
+      ("\255"):rep(40),
+      frame("\0", "t", "\255\254"), -- a text that is none
+      frame("\1", "t", "cut", 1),
+    }) do
+      local hex = ("buntime1 elsewhere topics %s"):format(payload):gsub(".", function(c)
+        return ("%02x"):format(c:byte())
+      end)
+      assert.equal("OK", own:cli("EVAL", PUBLISH_HEX, "0", hex))
+    end
+    hears_next({ there }, sender, "t")
     stop()
   end)
 end)
