@@ -374,7 +374,8 @@ return {
 
 --- redis-cli takes no NUL.
 local PUBLISH_HEX = [[
-redis.call("PUBLISH", "buntime:bus:0", (ARGV[1]:gsub("..", function(h) return string.char(tonumber(h, 16)) end)))
+local bytes = ARGV[1]:gsub("..", function(h) return string.char(tonumber(h, 16)) end)
+redis.call("PUBLISH", "buntime:bus:0", bytes)
 return redis.status_reply("OK")]]
 
 describe("topics of replicas", function()
