@@ -16,6 +16,13 @@
 
 static const char prefix[] = ".buntime-";
 
+/* Network file systems lock no folders; there nothing is swept either. */
+static bool lock_stage(int fd)
+{
+    return flock(fd, LOCK_EX) == 0 || errno == EBADF || errno == ENOLCK || errno == ENOSYS ||
+           errno == EOPNOTSUPP;
+}
+
 bool stage_open(struct package *package, const char *home, struct err *err)
 {
     char *path;
@@ -29,7 +36,7 @@ bool stage_open(struct package *package, const char *home, struct err *err)
     }
     package->stage = path;
     package->lock = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (package->lock < 0 || flock(package->lock, LOCK_EX) != 0)
+    if (package->lock < 0 || !lock_stage(package->lock))
         return tree_err(err, "the package's folder cannot be used");
     return true;
 }
