@@ -156,10 +156,13 @@ void bus_sent(struct bus *bus, size_t len, bool ok)
 {
     bus->out--;
     bus->out_bytes -= len;
-    if (!ok)
+    if (!ok) {
         bus->owes = true;
-    else if (bus->owes)
-        bus->owes = !send(bus, missed, STR(""));
+    } else if (bus->owes) {
+        bus->owes = false; /* unless that one is lost too */
+        if (!send(bus, missed, STR("")))
+            bus->owes = true;
+    }
 }
 
 bool bus_broadcast(struct bus *bus, const char *kind, struct str payload)
