@@ -100,9 +100,11 @@ end
 --- Makes a response without looking at anything.
 --- @return buntime.Response
 function M.raw(status, headers, body)
-  local res = { status = 0, headers = 0, body = 0 } -- constants: see context.new
-  res.status, res.headers, res.body = status, setmetatable(headers, headers_meta), body
-  return setmetatable(res, meta)
+  return setmetatable({
+    status = status,
+    headers = setmetatable(headers, headers_meta),
+    body = body,
+  }, meta)
 end
 
 local function misuse(what, problem, ...)
@@ -125,7 +127,7 @@ local function make(what, body, content_type, options)
     end
     M.add_headers(headers, options.headers or {})
   end
-  return M.raw(status, headers, body)
+  return setmetatable({ status = status, headers = headers, body = body }, meta)
 end
 
 --- @param body? string Sent as it is. Text, unless the headers say otherwise.

@@ -3,6 +3,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "app/announce.h"
 #include "app/auth.h"
 #include "app/server.h"
 #include "base/buf.h"
@@ -16,7 +17,7 @@
 #include "plugin/plugins.h"
 #include "plugin/reload.h"
 
-enum { ANNOUNCE_MS = 10000, ERRORS_MAX = 20, MESSAGE_MAX = 500, ANSWER_RESERVE = 64 };
+enum { ANNOUNCE_MS = 10000 };
 
 /* --- the bus and the roster --- */
 
@@ -51,94 +52,10 @@ static void gone(void *app, const char *id, bool said_so)
 
 /* --- reloads that others announce --- */
 
-/* "reload FLAGS NAME": FLAGS of "c" (changed), "s" (strict) and "-", NAME may be empty. */
-static bool read_reload(struct str text, struct reload_options *options, char **name)
-{
-    static const struct str verb = {"reload ", 7};
-    const char *space;
-
-    if (!str_starts(text, verb))
-        return false;
-    text.at += verb.len;
-    text.len -= verb.len;
-    space = text.len > 0 ? memchr(text.at, ' ', text.len) : NULL;
-    if (!space)
-        return false;
-    options->changed = memchr(text.at, 'c', (size_t)(space - text.at)) != NULL;
-    options->strict = memchr(text.at, 's', (size_t)(space - text.at)) != NULL;
-    text.len -= (size_t)(space + 1 - text.at);
-    *name = text.len > 0 ? mem_copy_n(space + 1, text.len) : NULL;
-    options->only = *name;
-    return true;
-}
-
-static void add_text(struct buf *out, const char *key, const char *text)
-{
-    char *masked = mem_printf("%.*s", MESSAGE_MAX, text);
-
-    log_mask(masked);
-    buf_printf(out, "\"%s\":", key);
-    buf_json_string(out, str_of(masked));
-    free(masked);
-}
-
-static void add_error(struct buf *out, const char *plugin, const struct err *err)
-{
-    buf_putc(out, '{');
-    add_text(out, "plugin", plugin);
-    buf_putc(out, ',');
-    add_text(out, "code", err->code);
-    buf_putc(out, ',');
-    add_text(out, "message", err->message);
-    buf_putc(out, '}');
-}
-
-/* As many as fit. Returns how many are left out. */
-static size_t add_errors(struct buf *out, const struct reload_result *result, size_t max)
-{
-    size_t more = 0, count = 0;
-    struct buf one = {0};
-
-    for (size_t i = 0; i < result->len; i++) {
-        const struct reload_item *item = &result->items[i];
-
-        if (!item->err)
-            continue;
-        buf_reset(&one);
-        add_error(&one, item->name, item->err);
-        if (more > 0 || count >= ERRORS_MAX || out->len + one.len + ANSWER_RESERVE > max) {
-            more++;
-            continue;
-        }
-        if (count++ > 0)
-            buf_putc(out, ',');
-        buf_add_str(out, buf_str(&one));
-    }
-    buf_fini(&one);
-    return more;
-}
-
 struct announced {
     struct server *server;
     struct question question;
 };
-
-static void write_answer(struct buf *out, const struct reload_result *result, size_t max)
-{
-    size_t more;
-
-    buf_printf(out, "{\"ok\":%s,\"generation\":%llu,\"durationMs\":%llu,\"errors\":[",
-               result->ok && !result->unknown ? "true" : "false",
-               (unsigned long long)result->generation, (unsigned long long)result->duration_ms);
-    if (result->unknown) {
-        struct err err;
-
-        err_set(&err, "PLUGIN_NOT_FOUND", "there is no plugin of that name");
-        add_error(out, "", &err);
-    }
-    more = add_errors(out, result, max);
-    buf_printf(out, "],\"more\":%zu}", more);
-}
 
 static void reloaded(void *arg, const struct reload_result *result)
 {
@@ -146,7 +63,7 @@ static void reloaded(void *arg, const struct reload_result *result)
     struct surveys *surveys = announced->server->surveys;
     struct buf answer = {0};
 
-    write_answer(&answer, result, surveys_answer_max(surveys));
+    announce_write_answer(&answer, result, surveys_answer_max(surveys));
     surveys_answer(surveys, &announced->question, buf_str(&answer));
     buf_fini(&answer);
     for (size_t i = 0; i < result->len; i++) {
@@ -167,10 +84,8 @@ static void asked(void *app, const struct question *question, struct str text)
 
     if (server->stopping)
         return;
-    if (!read_reload(text, &options, &name)) {
-        surveys_answer(server->surveys, question,
-                       STR("{\"ok\":false,\"errors\":[{\"plugin\":\"\",\"code\":\"NOT_SUPPORTED\","
-                           "\"message\":\"this version does not know what it was asked\"}]}"));
+    if (!announce_read(text, &options, &name)) {
+        surveys_answer(server->surveys, question, announce_not_supported());
         return;
     }
     log_printf(LOG_INFO, "replica %s has reloaded, and so does this one", question->from);
@@ -185,13 +100,11 @@ static void asked(void *app, const struct question *question, struct str text)
 
 static void answered(void *arg, const struct survey_answer *answers, size_t len)
 {
-    static const struct str good = {"{\"ok\":true,", 11};
-
     (void)arg;
     for (size_t i = 0; i < len; i++) {
         if (!answers[i].text.at)
             log_printf(LOG_WARN, "replica %s has not answered to the reload", answers[i].id);
-        else if (!str_starts(answers[i].text, good))
+        else if (!announce_is_good(answers[i].text))
             log_printf(LOG_WARN, "replica %s has reloaded with errors: its log tells them",
                        answers[i].id);
     }
@@ -203,8 +116,7 @@ void replicas_announce(struct server *server, const struct reload_options *optio
 
     if (bus_alone(server->bus))
         return;
-    text = mem_printf("reload %s%s- %s", options->changed ? "c" : "", options->strict ? "s" : "",
-                      options->only ? options->only : "");
+    text = announce_question(options);
     surveys_ask(server->surveys, str_of(text), ANNOUNCE_MS, answered, server);
     free(text);
 }

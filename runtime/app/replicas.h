@@ -2,8 +2,7 @@
  * announces, and which one runs a time of a schedule.
  *
  * An announced reload is done as one of this server's own would be, announces nothing, and is
- * answered with JSON: {"ok", "generation", "durationMs", "errors": [{"plugin", "code", "message"}],
- * "more"}, whose lists end where the bus' messages end.
+ * answered (app/announce.h).
  */
 #pragma once
 

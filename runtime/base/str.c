@@ -7,10 +7,12 @@ static unsigned char lower(char c)
     return byte >= 'A' && byte <= 'Z' ? (unsigned char)(byte | 0x20) : byte;
 }
 
-bool str_same_nocase(const char *a, const char *b, size_t len)
+bool str_equal_nocase(struct str a, struct str b)
 {
-    for (size_t i = 0; i < len; i++) {
-        if (a[i] != b[i] && lower(a[i]) != lower(b[i]))
+    if (a.len != b.len)
+        return false;
+    for (size_t i = 0; i < a.len; i++) {
+        if (lower(a.at[i]) != lower(b.at[i]))
             return false;
     }
     return true;

@@ -1,6 +1,6 @@
 /* buntime.core.replicas: the other servers of the deployment, and questions to all of them.
  *
- * Only the control plane's VM has this module (bind.c). app/replicas.h knows what may be asked.
+ * Only the control plane's VM has this module (bind.c). app/announce.h knows what may be asked.
  */
 #include <stdlib.h>
 

@@ -3,6 +3,7 @@
 local socket = require("socket")
 
 local fixtures = require("spec.support.fixtures")
+local http = require("spec.support.http")
 local postgres = require("spec.support.postgres")
 local process = require("spec.support.process")
 local redis = require("spec.support.redis")
@@ -37,18 +38,18 @@ local function start_sharing(count, env, plugins)
 end
 
 --- The replicas that a server knows of, by id; itself too.
-local function roster(s)
-  local list, ids = s:get("/api/replicas"):json(), {}
+local function roster(s, headers)
+  local list, ids = s:get("/api/replicas", { headers = headers }):json(), {}
   for _, one in ipairs(list) do
     ids[one.id] = one
   end
   return ids, #list, list[1].id
 end
 
-local function wait_for_roster(list, count)
+local function wait_for_roster(list, count, headers)
   for _, s in ipairs(list) do
     assert(process.eventually(function()
-      return select(2, roster(s)) == count
+      return select(2, roster(s, headers)) == count
     end, GONE_SECONDS), "the replicas do not find each other")
   end
 end
@@ -187,7 +188,7 @@ describe("a reload", function()
     local told = by_id(res:json())
     assert.is_true(told[own].ok)
     assert.is_false(told[other].ok)
-    assert.equal("hello", told[other].errors[1].plugin)
+    assert.equal("hello", told[other].errors[1].name)
     assert.is_truthy(told[other].errors[1].message:find("plugin.lua:1", 1, true))
     assert.equal("two", a:get("/hello/").body)
     assert.equal("one", b:get("/hello/").body)
@@ -210,6 +211,93 @@ describe("a reload", function()
     assert.equal(2, #res:json().reload.replicas)
     assert.equal("two", b:get("/hello/").body)
     stop(list)
+  end)
+end)
+
+-- Killing ------------------------------------------------------------------------------------------
+
+--- Without a goodbye: the supervisor first, so that it starts nothing anew.
+local function kill(s)
+  local pid = s:pid()
+  s.process:kill("KILL")
+  s.process:wait(10)
+  process.run({ args = { "kill", "-KILL", tostring(pid) } }, 10)
+end
+
+local WRITER = fixtures.plugin("name: writer\nbase: /writer\n", [[
+  local shared = require("buntime.shared")
+  local routes = require("buntime.router").new()
+  routes:post("/:key", function(c)
+    assert(shared.set(c.req:param("key"), "kept"))
+    assert(shared.incr("sum"))
+    return c:text("done")
+  end)
+  routes:get("/:key", function(c)
+    return c:json({ value = shared.get(c.req:param("key")) })
+  end)
+  return { routes = routes }
+]])
+
+describe("a replica that is killed", function()
+  it("takes nothing with it that was acknowledged, and is missed", function()
+    local env = { REDIS_URL = db.url, DATABASE_URL = pg.url, RUNTIME_ROOT_KEY = "root-key-of-the-specs" }
+    local headers = { ["X-API-Key"] = env.RUNTIME_ROOT_KEY }
+    local list = start_sharing(3, env, { writer = WRITER })
+    local a, b, victim = unpack(list)
+    wait_for_roster(list, 3, headers)
+    local _, _, victim_id = roster(victim, headers)
+
+    -- Many clients at once, some of whom are in the middle of it when the replica goes.
+    local CLIENTS, ENOUGH = 8, 60
+    local keys, values, done, killed = {}, {}, 0, false
+    http.parallel(CLIENTS, function(i)
+      for n = 1, 10000 do
+        local name = ("k%d.%d"):format(i, n)
+        local ok, res = pcall(function()
+          if n % 3 == 0 then
+            return victim:post("/api/keys", { headers = headers, json = { name = name, role = "viewer" } })
+          end
+          return victim:post("/writer/" .. name)
+        end)
+        if not ok or res.status >= 300 then
+          assert(killed, ok and res.body or res)
+          return
+        elseif n % 3 == 0 then
+          keys[#keys + 1] = res:json().data.key
+        else
+          values[#values + 1] = name
+        end
+        done = done + 1
+        if done == ENOUGH then
+          killed = true
+          kill(victim)
+        end
+      end
+    end)
+    assert.is_true(killed)
+
+    -- Right away, when nobody has noticed yet.
+    local res = a:post("/api/plugins/reload", { headers = headers })
+    assert.equal(207, res.status, res.body)
+    local told = by_id(res:json())
+    assert.equal("NO_ANSWER", told[victim_id].errors[1].code)
+    assert.equal(3, #res:json().replicas)
+
+    for _, s in ipairs({ a, b }) do
+      for _, name in ipairs(values) do
+        assert.equal("kept", s:get("/writer/" .. name):json().value)
+      end
+      assert.is_true(#keys > 0)
+    end
+    assert.is_true(a:get("/writer/sum"):json().value >= #values)
+
+    wait_for_roster({ a, b }, 2, headers)
+    assert.is_truthy(b:wait_log("replica " .. victim_id .. " is not heard any more"))
+    res = b:post("/api/plugins/reload", { headers = headers })
+    assert.equal(200, res.status, res.body)
+    assert.equal(2, #res:json().replicas)
+    victim:discard()
+    stop({ a, b })
   end)
 end)
 

@@ -16,7 +16,7 @@ function replicas.list() end
 --- @return boolean alone Whether there is no database to find others by.
 function replicas.alone() end
 
---- Waits; see buntime.wait. What may be asked, and is answered, stands in runtime/app/replicas.h.
+--- Waits; see buntime.wait. What may be asked, and is answered, stands in runtime/app/announce.h.
 --- @param text string
 --- @param ms number How long to wait for answers.
 --- @return boolean ok

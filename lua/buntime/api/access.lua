@@ -89,7 +89,7 @@ function M.reloaded(c, answer)
   answer.plugins, answer.leaks = M.visible(c, answer.plugins), M.visible(c, answer.leaks, "plugin")
   answer.apps = answer.apps and M.visible(c, answer.apps)
   for _, replica in ipairs(answer.replicas or {}) do
-    replica.errors = M.visible(c, replica.errors, "plugin")
+    replica.errors = M.visible(c, replica.errors)
   end
   return answer
 end

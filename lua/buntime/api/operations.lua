@@ -103,7 +103,7 @@ M.SCHEMAS = {
     ok = BOOLEAN,
     self = BOOLEAN,
     generation = COUNT,
-    errors = list(object({ plugin = TEXT, code = TEXT, message = TEXT }, { "code", "message" })),
+    errors = list(object({ name = TEXT, code = TEXT, message = TEXT }, { "code", "message" })),
     more = COUNT,
   }, { "id", "ok", "self", "errors" }),
   Replica = object({

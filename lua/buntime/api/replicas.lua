@@ -46,9 +46,11 @@ local function tell_own(own)
     id = one.self and one.id or id
   end
   local errors = json.array({})
-  for _, item in ipairs(own.plugins) do
-    if type(item.error) == "table" then
-      errors[#errors + 1] = { plugin = item.name, code = item.error.code, message = item.error.message }
+  for _, list in ipairs({ own.plugins, own.apps }) do
+    for _, item in ipairs(list) do
+      if type(item.error) == "table" then
+        errors[#errors + 1] = { name = item.name, code = item.error.code, message = item.error.message }
+      end
     end
   end
   return { id = id, ok = own.ok, self = true, generation = own.generation, errors = errors }
