@@ -26,7 +26,8 @@
 enum {
     QUEUE_MAX = 1024,
     QUEUE_BYTES = 4 << 20,
-    TELL_AT_ONCE = 64, /* then other work gets its turn */
+    TELL_AT_ONCE = 64,  /* then other work gets its turn */
+    PATIENCE_MS = 5000, /* for Redis to agree */
 };
 
 /* A change that is still to be told; key and text stand behind it. Without a key: some may have
@@ -45,7 +46,7 @@ struct lua_watch {
     struct shared_redis_watch remote;
     struct task *waiting; /* for Redis to agree */
     int value;            /* what it gets then: a registry reference */
-    struct post agreed;
+    struct timer agreed;
     struct post post;
     struct resource resource;
     struct vm *vm;
@@ -95,7 +96,7 @@ static void close_watch(struct lua_watch *w)
     shared_watch_stop(&w->watch);
     shared_redis_watch_stop(&w->remote);
     loop_unpost(vm_loop(w->vm), &w->post);
-    loop_unpost(vm_loop(w->vm), &w->agreed);
+    timer_stop(&w->agreed);
     ledger_remove(&w->resource);
     handle_sever(&w->handle);
     luaL_unref(L, LUA_REGISTRYINDEX, w->function);
@@ -194,12 +195,12 @@ static void settled(struct shared_redis_watch *remote, const struct redis_error 
         vm_report(w->vm, &err);
     }
     if (w->waiting)
-        loop_post(vm_loop(w->vm), &w->agreed);
+        timer_start(vm_loop(w->vm), &w->agreed, 0); /* Redis may not be called from here */
 }
 
-static void go_on(struct post *post)
+static void go_on(struct timer *timer)
 {
-    struct lua_watch *w = (struct lua_watch *)((char *)post - offsetof(struct lua_watch, agreed));
+    struct lua_watch *w = (struct lua_watch *)((char *)timer - offsetof(struct lua_watch, agreed));
     struct task *task = w->waiting;
 
     w->waiting = NULL;
@@ -299,7 +300,7 @@ static struct lua_watch *new_watch(lua_State *L, struct str prefix)
     w->remote.changed = changed_there;
     w->remote.settled = settled;
     w->remote.restored = restored;
-    w->agreed.run = go_on;
+    w->agreed.fire = go_on;
     w->post.run = tell;
     w->value = LUA_NOREF;
     w->last = &w->first;
@@ -322,6 +323,7 @@ static int watch_redis(lua_State *L, struct lua_watch *w, struct redis *redis, i
     if (!task_unable(L)) {
         w->waiting = task_current(L);
         w->value = value;
+        timer_start(vm_loop(w->vm), &w->agreed, PATIENCE_MS);
     } else {
         luaL_unref(L, LUA_REGISTRYINDEX, value);
     }

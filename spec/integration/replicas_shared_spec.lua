@@ -35,10 +35,9 @@ local db
 
 local function start(options)
   options = options or {}
-  return server.start({
-    plugins = options.plugins or { chunks = chunks.plugin(SETUP) },
-    env = { REDIS_URL = options.url or db.url },
-  })
+  local env = options.env or {}
+  env.REDIS_URL = options.url or db.url
+  return server.start({ plugins = options.plugins or { chunks = chunks.plugin(SETUP) }, env = env })
 end
 
 setup(function()
@@ -260,7 +259,7 @@ describe("shared without Redis", function()
     server.stop_all()
   end)
 
-  local function replica()
+  local function replica(env)
     local setup = SETUP:gsub("return {", [[
       local told = json.array()
       shared.watch("w:", function(key, value)
@@ -270,7 +269,7 @@ describe("shared without Redis", function()
       end)
       return {
         told = told,]], 1)
-    local s = start({ url = own.url, plugins = { chunks = chunks.plugin(setup) } })
+    local s = start({ url = own.url, plugins = { chunks = chunks.plugin(setup) }, env = env })
     s:allow_errors("the other replicas cannot be reached")
     servers[#servers + 1] = s
     return s
@@ -335,6 +334,67 @@ describe("shared without Redis", function()
     assert.same({ "w:x", 1 }, told(s, 2)[2])
     assert.is_true(s:reload():json().ok)
     stop()
+  end)
+end)
+
+describe("shared while Redis hangs", function()
+  local own
+
+  before_each(function()
+    own = redis.start()
+  end)
+  after_each(function()
+    own:stop()
+    server.stop_all()
+  end)
+
+  it("gives up in time, and serves others meanwhile", function()
+    local s = start({ url = own.url })
+    s:allow_errors("the other replicas cannot be reached")
+    chunks.run(s, [[ shared.set("k", 1) ]])
+    own.process:kill("STOP")
+    http.parallel(3, function(i)
+      if i == 1 then
+        assert.equal("TIMEOUT", chunks.run(s, [[ return results(shared.incr("k")) ]])[3])
+      elseif i == 2 then
+        assert.is_true(chunks.run(s, [[ return shared.watch("w:", function() end):stop() ]]))
+      else
+        assert.equal(200, s:get("/chunks/ping").status)
+      end
+    end)
+    own.process:kill("CONT")
+    assert.is_truthy(process.eventually(function()
+      return chunks.run(s, [[ return shared.get("k") ]])
+    end, 20))
+    s:stop()
+  end)
+
+  it("lets go of a plugin whose calls are on their way", function()
+    local env = { RUNTIME_DRAIN_TIMEOUT = "200ms", RUNTIME_INIT_TIMEOUT = "500ms" }
+    local s = start({ url = own.url, env = env })
+    s:allow_errors("the other replicas cannot be reached", "chunks")
+    local source = s:read("chunks/plugin.lua")
+    own.process:kill("STOP")
+    local answers = http.parallel(4, function(i)
+      local calls = { "get('k')", "incr('k')", "watch('w:', print)" }
+      if calls[i] then
+        local code = ("shared.%s"):format(calls[i])
+        return http.request(s.port, "POST", "/chunks", { json = { code = code } }).status
+      end
+      s:write("chunks/plugin.lua", source .. "\n-- changed")
+      return s:reload():json()
+    end)
+    assert.same({ 503, 503, 503 }, { answers[1], answers[2], answers[3] })
+    -- One that waits at its start is given up too.
+    s:write("chunks/plugin.lua", "require('buntime.shared').watch('x:', print)\n" .. source)
+    local item = s:reload():json().plugins[1]
+    assert.equal("kept_old", item.status)
+    own.process:kill("CONT")
+    assert.is_truthy(process.eventually(function()
+      return chunks.run(s, [[ return shared.set("k", 1) ]])
+    end, 20))
+    assert.is_true(s:reload():json().ok)
+    s:stop()
   end)
 end)
 
