@@ -70,12 +70,15 @@ local function by_id(answer)
 end
 
 local db, pg
+local patience = http.TIMEOUT
 
 setup(function()
+  http.TIMEOUT = 30 -- a reload waits for those who do not answer
   db = redis.start()
   pg = postgres.start()
 end)
 teardown(function()
+  http.TIMEOUT = patience
   db:stop()
   pg:stop()
 end)
