@@ -124,6 +124,14 @@ static bool must_wait(struct server *server, const struct exchange *x, struct de
     return true;
 }
 
+/* It may be good, so it is not counted as wrong. */
+static bool deny_unread(struct denial *denial)
+{
+    return deny(denial, 503, "KEYS_UNAVAILABLE",
+                "The keys cannot be read from the database yet; until they are only the root key "
+                "is good");
+}
+
 /* What a credential was. One that was good once is counted too, but not a session that has ended:
  * its browser goes on asking, and nobody finds a token by trying.
  */
@@ -134,6 +142,8 @@ static bool judge(struct server *server,
 {
     if (credential == CREDENTIAL_FITS)
         return true;
+    if (credential == CREDENTIAL_UNKNOWN)
+        return deny_unread(denial);
     count_wrong(server, exchange_ip(x));
     return deny(denial, 401, "AUTH_REQUIRED",
                 credential == CREDENTIAL_EXPIRED ? "The key has expired" : "The key is not valid");

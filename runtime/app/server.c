@@ -291,11 +291,34 @@ static bool open_control(struct server *server, struct err *err)
            vm_protect(vm_main(server->control->vm), load_control, server->control, 0, err);
 }
 
-/* A change of "last used", or of a session, that did not reach the disk. */
+/* A change of "last used", or of a session, that was not kept. */
 static void on_key_problem(void *app, const struct err *err)
 {
-    (void)app;
-    log_err(NULL, NULL, err);
+    struct server *server = app;
+
+    if (!server->keys_unread) /* which has been told */
+        log_err(NULL, NULL, err);
+}
+
+/* It is tried every few seconds; the same failure is told once. */
+static void on_keys_read(void *app, const struct err *err)
+{
+    struct server *server = app;
+    struct err problem;
+
+    if (err && !server->keys_unread) {
+        problem = *err;
+        err_wrap(&problem,
+                 keyring_problem(server->keyring)
+                     ? "the keys cannot be read from DATABASE_URL, so until they are only "
+                       "the root key is good"
+                     : "the keys cannot be read again from DATABASE_URL, so changes that "
+                       "other replicas make are not seen");
+        log_err(NULL, NULL, &problem);
+    } else if (!err && server->keys_unread) {
+        log_printf(LOG_INFO, "the keys were read from DATABASE_URL");
+    }
+    server->keys_unread = err != NULL;
 }
 
 static struct keyring *open_keyring(struct server *server)
@@ -303,8 +326,11 @@ static struct keyring *open_keyring(struct server *server)
     const struct keyring_options options = {
         .loop = server->loop,
         .state_dir = server->settings->state_dir,
+        .database = server->database,
         .root_key = server->settings->root_key,
         .on_problem = on_key_problem,
+        .on_read = on_keys_read,
+        .app = server,
     };
 
     return keyring_new(&options);

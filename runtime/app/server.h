@@ -69,6 +69,7 @@ struct server {
     struct lag_meter lag;
     struct postgres *database; /* DATABASE_URL; NULL: there is none */
     struct keyring *keyring;
+    bool keys_unread;  /* and that was told */
     struct auth *auth; /* app/auth.c; NULL until it was asked */
     struct run *runs;  /* requests that are being answered */
     unsigned run_count;

@@ -131,13 +131,21 @@ static int keys_find(lua_State *L)
     return 1;
 }
 
+/* problem() -> why nothing but the root key is known | nil */
+static int keys_problem(lua_State *L)
+{
+    lua_pushstring(L, keyring_problem(keyring_of(L)));
+    return 1;
+}
+
 /* --- changing: these wait until it is written --- */
 
 struct wait {
     struct task *task; /* NULL: nobody waits any more */
     const struct err *err;
-    bool has_key;
+    bool has_key, has_token;
     struct key_made made;
+    char token[TOKEN_SIZE];
 };
 
 static int push_outcome(lua_State *L, void *arg)
@@ -155,6 +163,8 @@ static int push_outcome(lua_State *L, void *arg)
         set_text(L, "key", wait->made.key);
         set_text(L, "id", wait->made.id);
         set_text(L, "prefix", wait->made.prefix);
+    } else if (wait->has_token) {
+        lua_pushstring(L, wait->token);
     } else {
         lua_pushboolean(L, 1);
     }
@@ -258,14 +268,13 @@ static int keys_revoke(lua_State *L)
 
 /* --- sessions --- */
 
-/* login(req, key) -> true, caller, token | false, status, code, message, principal, retry_after */
+/* login(req, key) -> true, caller | false, status, code, message, principal, retry_after */
 static int keys_login(lua_State *L)
 {
     const struct plugins_options *options = options_of(L);
     const struct bind_request *request = request_live(L, 1);
     struct identity who = identity_anonymous;
     struct denial denial = {.status = 0};
-    char token[TOKEN_SIZE];
     struct str key;
 
     key.at = luaL_checklstring(L, 2, &key.len);
@@ -273,10 +282,18 @@ static int keys_login(lua_State *L)
         return identity_push_denial(L, &who, &denial);
     lua_pushboolean(L, 1);
     identity_push(L, &who);
-    keyring_log_in(options->keyring, &who, token);
-    lua_pushlstring(L, token, SECRET_TEXT);
-    OPENSSL_cleanse(token, sizeof(token));
-    return 3;
+    return 2;
+}
+
+/* begin(id?): waits -> token of a session of that key, or of the root key | nil, message, code */
+static int keys_begin(lua_State *L)
+{
+    const char *key = luaL_optstring(L, 1, "");
+    struct wait *wait = wait_new(L);
+
+    wait->has_token = true;
+    keyring_log_in(keyring_of(L), key, wait->token, done_of(wait));
+    return task_wait(L, forget, wait);
 }
 
 /* logout(req): waits -> true | false | nil, message, code */
@@ -291,11 +308,10 @@ static int keys_logout(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"meta", keys_meta},     {"duration", keys_duration},
-    {"list", keys_list},     {"find", keys_find},
-    {"full", keys_full},     {"create", keys_create},
-    {"revoke", keys_revoke}, {"login", keys_login},
-    {"logout", keys_logout}, {NULL, NULL},
+    {"meta", keys_meta},     {"duration", keys_duration}, {"list", keys_list},
+    {"find", keys_find},     {"full", keys_full},         {"create", keys_create},
+    {"revoke", keys_revoke}, {"login", keys_login},       {"logout", keys_logout},
+    {"begin", keys_begin},   {"problem", keys_problem},   {NULL, NULL},
 };
 
 int bind_keys_open(lua_State *L)

@@ -13,6 +13,7 @@
 #include "base/err.h"
 
 struct loop;
+struct postgres;
 
 /* Times are ms since 1970; 0: never. */
 struct key_record {
@@ -30,12 +31,18 @@ struct session_record {
     int64_t created, used;
 };
 
-/* What a store knows goes here; a record that is known already is replaced. */
+/* What a store knows goes here; a record that is known already is replaced. A store that others
+ * change too reads everything again when it may have missed something: what is not told between
+ * reading() and read(NULL) is gone.
+ */
 struct key_sink {
     void *keyring;
     void (*key)(void *keyring, const struct key_record *record);
+    void (*key_revoked)(void *keyring, const char *id);
     void (*session)(void *keyring, const struct session_record *record);
     void (*session_ended)(void *keyring, const unsigned char *digest);
+    void (*reading)(void *keyring);
+    void (*read)(void *keyring, const struct err *err); /* err: it is tried again */
 };
 
 struct key_done {
@@ -45,6 +52,7 @@ struct key_done {
 
 /* The first member of every store. */
 struct key_store {
+    bool shared; /* with replicas: it tells of its reading, which goes on when load() fails */
     void (*load)(struct key_store *store, struct key_done done);
     void (*add_key)(struct key_store *store, const struct key_record *key, struct key_done done);
     /* Ends its sessions as well. */
@@ -69,3 +77,11 @@ struct key_store {
  * load() finds nothing.
  */
 struct key_store *key_store_sqlite(struct loop *loop, const char *dir, const struct key_sink *sink);
+bool key_store_sqlite_exists(const char *dir); /* whether there is something of that name */
+
+/* The tables buntime_keys and buntime_sessions, which are made when they are not there. Others
+ * hear of each change at once, over the channel buntime_keys. The pool is the caller's and is
+ * closed after the store.
+ */
+struct key_store *
+key_store_postgres(struct loop *loop, struct postgres *database, const struct key_sink *sink);

@@ -8,40 +8,8 @@
 
 #include "base/buf.h"
 #include "base/path.h"
-#include "data/digest_map.h"
+#include "data/key_row.h"
 #include "data/sqlite_value.h"
-
-static const char *get_text(const char *at, struct buf *out, size_t *offset)
-{
-    struct sql_value value;
-
-    at = sql_get(at, &value);
-    *offset = out->len;
-    if (value.type == SQL_TEXT)
-        buf_add(out, value.bytes.at, value.bytes.len);
-    buf_add(out, "", 1);
-    return at;
-}
-
-static const char *get_integer(const char *at, int64_t *out)
-{
-    struct sql_value value;
-
-    at = sql_get(at, &value);
-    *out = value.type == SQL_INTEGER ? value.integer : 0;
-    return at;
-}
-
-static const char *get_digest(const char *at, const unsigned char **out)
-{
-    struct sql_value value;
-
-    at = sql_get(at, &value);
-    *out = value.type == SQL_BLOB && value.bytes.len == DIGEST_BYTES
-               ? (const unsigned char *)value.bytes.at
-               : NULL;
-    return at;
-}
 
 static void load_keys(struct statement *s)
 {
@@ -51,25 +19,8 @@ static void load_keys(struct statement *s)
 
     for (size_t row = 0; row < s->request.row_count; row++) {
         struct key_record key;
-        size_t offset[7];
-        int64_t revoked;
 
-        text.len = 0;
-        at = get_digest(at, &key.digest);
-        for (size_t i = 0; i < 7; i++)
-            at = get_text(at, &text, &offset[i]);
-        at = get_integer(at, &key.created);
-        at = get_integer(at, &key.expires);
-        at = get_integer(at, &key.used);
-        at = get_integer(at, &revoked);
-        key.id = text.data + offset[0];
-        key.name = text.data + offset[1];
-        key.prefix = text.data + offset[2];
-        key.role = text.data + offset[3];
-        key.permissions = text.data + offset[4];
-        key.namespaces = text.data + offset[5];
-        key.creator = text.data + offset[6];
-        key.revoked = revoked != 0;
+        at = key_row_read(at, &text, &key);
         if (key.digest)
             store->sink.key(store->sink.keyring, &key);
         else
@@ -85,15 +36,11 @@ static void load_sessions(struct statement *s)
     struct buf text = {0};
 
     for (size_t row = 0; row < s->request.row_count; row++) {
+        struct key_record read;
         struct session_record session;
-        size_t offset;
 
-        text.len = 0;
-        at = get_digest(at, &session.digest);
-        at = get_text(at, &text, &offset);
-        at = get_integer(at, &session.created);
-        at = get_integer(at, &session.used);
-        session.key = text.data + offset;
+        at = key_row_read(at, &text, &read);
+        session = key_row_session(&read);
         if (session.digest)
             store->sink.session(store->sink.keyring, &session);
     }
@@ -123,7 +70,8 @@ static const struct {
      "SELECT digest, id, name, prefix, role, permissions, namespaces, creator, created, expires,"
      " used, revoked FROM keys ORDER BY created, id",
      load_keys, 0},
-    {VERB_ROWS, "SELECT digest, key, created, used FROM sessions", load_sessions, 0},
+    {VERB_ROWS, "SELECT digest, key, '', '', '', '', '', '', created, 0, used, 0 FROM sessions",
+     load_sessions, 0},
 };
 
 static void step_start(struct change *change, unsigned step);
@@ -154,9 +102,9 @@ static void step_start(struct change *change, unsigned step)
 }
 
 /* Whatever has the name counts: a file that cannot be read must not pass for none. */
-static bool has_file(const struct store *store)
+bool key_store_sqlite_exists(const char *dir)
 {
-    char *path = path_join(store->dir, KEY_FILE);
+    char *path = path_join(dir, KEY_FILE);
     struct stat info;
     const bool has = lstat(path, &info) == 0 || (errno != ENOENT && errno != ENOTDIR);
 
@@ -168,7 +116,7 @@ void store_load(struct key_store *base, struct key_done done)
 {
     struct change *change;
 
-    if (!has_file((struct store *)base)) {
+    if (!key_store_sqlite_exists(((struct store *)base)->dir)) {
         store_nothing(base, done);
         return;
     }

@@ -68,34 +68,39 @@ struct keyring *keyring_new(const struct keyring_options *options)
     if (ring->has_root)
         digest_of(str_of(options->root_key), STR(""), ring->root);
     ring->options.root_key = NULL;
-    if (options->state_dir)
+    if (options->database) {
+        ring->store = key_store_postgres(options->loop, options->database, &sink);
+        ring->blind = true;
+        err_set(&ring->problem, "KEY_STORE_FAILED", "the keys have not been read yet");
+        /* A door that was closed stays closed. */
+        ring->ever = options->state_dir && key_store_sqlite_exists(options->state_dir);
+    } else if (options->state_dir)
         ring->store = key_store_sqlite(options->loop, options->state_dir, &sink);
     return ring;
 }
 
-struct loading {
-    bool done, ok;
-    struct err *err;
-};
-
 static void loaded(void *arg, const struct err *err)
 {
-    struct loading *loading = arg;
+    struct keyring *ring = arg;
 
-    loading->done = true;
-    loading->ok = !err;
+    ring->loaded = true;
+    ring->failed = err != NULL;
     if (err)
-        *loading->err = *err;
+        ring->problem = *err;
 }
 
 bool keyring_load(struct keyring *ring, struct err *err)
 {
-    struct loading loading = {.err = err};
+    bool turns = true;
 
-    ring->store->load(ring->store, (struct key_done){loaded, &loading});
-    while (!loading.done)
-        loop_turn(ring->options.loop, TURN_MS);
-    return loading.ok;
+    ring->store->load(ring->store, (struct key_done){loaded, ring});
+    while (!ring->loaded && turns)
+        turns = loop_turn(ring->options.loop, TURN_MS);
+    if (!ring->loaded)
+        return err_set(err, "STOPPED", "the loop ended while the keys were read");
+    if (ring->failed)
+        *err = ring->problem;
+    return !ring->failed || ring->store->shared;
 }
 
 void keyring_free(struct keyring *ring)
@@ -150,7 +155,12 @@ struct key_done keyring_change(struct keyring *ring, struct key_done done)
 
 bool keyring_locked(const struct keyring *ring)
 {
-    return ring->has_root || ring->ever;
+    return ring->has_root || ring->ever || ring->blind;
+}
+
+const char *keyring_problem(const struct keyring *ring)
+{
+    return ring->blind ? ring->problem.message : NULL;
 }
 
 const struct api_key *keyring_first(const struct keyring *ring)
@@ -203,6 +213,11 @@ static void use_session(struct keyring *ring, struct session *session, int64_t n
                              keyring_change(ring, (struct key_done){0}));
 }
 
+static bool is_key(struct str text)
+{
+    return text.len == KEY_SIZE - 1 && str_starts(text, STR("btk_"));
+}
+
 enum credential keyring_key(struct keyring *ring, struct str text, struct identity *who)
 {
     const int64_t now = keyring_now();
@@ -214,6 +229,8 @@ enum credential keyring_key(struct keyring *ring, struct str text, struct identi
         *who = identity_root;
         return CREDENTIAL_FITS;
     }
+    if (ring->blind)
+        return is_key(text) ? CREDENTIAL_UNKNOWN : CREDENTIAL_WRONG; /* of the root key */
     key = (struct api_key *)digest_map_find(&ring->keys, sum);
     if (!key || key->revoked)
         return CREDENTIAL_WRONG;
@@ -255,6 +272,8 @@ enum credential keyring_session(struct keyring *ring, struct str token, struct i
 
     if (!is_token(token))
         return CREDENTIAL_WRONG;
+    if (ring->blind)
+        return CREDENTIAL_UNKNOWN;
     keyring_session_digest(ring, token, sum);
     session = (struct session *)digest_map_find(&ring->sessions, sum);
     if (!session || keyring_session_over(session, now))

@@ -2,9 +2,10 @@
  * one may do.
  *
  * All of it is in memory, so asking never waits; every change is written to a store
- * (data/key_store.h). Of a key or a session's token only the SHA-256 is kept. A session lives for
- * SESSION_LIFE_MS, and for SESSION_IDLE_MS after its last use, and not longer than its key; it
- * ends with a change of the root key. When a key or session was used is written once a minute.
+ * (data/key_store.h), which tells of what other replicas change. Of a key or a session's token only
+ * the SHA-256 is kept. A session lives for SESSION_LIFE_MS, and for SESSION_IDLE_MS after its last
+ * use, and not longer than its key; it ends with a change of the root key. When a key or session
+ * was used is written once a minute.
  *
  * Knows nothing of requests: that is app/auth.c. Times are ms since 1970; 0: never.
  */
@@ -40,7 +41,8 @@ struct api_key {
     const struct role *role;
     unsigned permissions; /* base/permission.h */
     int64_t created, expires, used, saved;
-    bool revoked;         /* no good any more, and goes as soon as that is written */
+    bool revoked; /* no good any more, and goes as soon as that is written */
+    unsigned seen;
     struct api_key *next; /* in the order they were made */
 };
 
@@ -60,25 +62,35 @@ extern const struct identity identity_anonymous, identity_local, identity_root;
 struct keyring_options {
     struct loop *loop;
     const char *state_dir;
-    const char *root_key; /* or NULL */
+    struct postgres *database; /* for all replicas; NULL: a file in `state_dir` */
+    const char *root_key;      /* or NULL */
     /* A change that nobody waits for could not be written. May be NULL. */
     void (*on_problem)(void *app, const struct err *err);
+    /* The database could not be read, which is tried again; NULL: it could. May be NULL. */
+    void (*on_read)(void *app, const struct err *err);
     void *app;
 };
 
 struct keyring *keyring_new(const struct keyring_options *options);
 
-/* Reads what there is, running the loop meanwhile. Without it there is only the root key. */
+/* Reads what there is, running the loop meanwhile. Without it there is only the root key. A
+ * database that cannot be read is no failure: until it can, only the root key fits.
+ */
 bool keyring_load(struct keyring *ring, struct err *err);
 
 /* Runs the loop until what was changed is written, for a few seconds at most. NULL is fine. */
 void keyring_free(struct keyring *ring);
 
-/* Whether callers need a credential: there is a root key, or ever was another. */
+/* Why nothing but the root key is known; NULL when all is. */
+const char *keyring_problem(const struct keyring *ring);
+
+/* Whether callers need a credential: there is a root key, or ever was another, or who knows. */
 bool keyring_locked(const struct keyring *ring);
 
-/* Of a session, EXPIRED is any that is not there (any more); WRONG is what never was a token. */
-enum credential { CREDENTIAL_WRONG, CREDENTIAL_EXPIRED, CREDENTIAL_FITS };
+/* Of a session, EXPIRED is any that is not there (any more); WRONG is what never was a token.
+ * UNKNOWN is what may be a key or a session: see keyring_problem().
+ */
+enum credential { CREDENTIAL_WRONG, CREDENTIAL_EXPIRED, CREDENTIAL_UNKNOWN, CREDENTIAL_FITS };
 
 enum credential keyring_key(struct keyring *ring, struct str key, struct identity *who);
 enum credential keyring_session(struct keyring *ring, struct str token, struct identity *who);
@@ -111,7 +123,13 @@ void keyring_create(struct keyring *ring,
 bool keyring_revoke(struct keyring *ring, const char *id, struct key_done done);
 
 /* --- sessions --- */
-void keyring_log_in(struct keyring *ring, const struct identity *who, char token[TOKEN_SIZE]);
+/* For the key of this id; "": the root key. The session is good when `done` is told so; `token` is
+ * filled at once.
+ */
+void keyring_log_in(struct keyring *ring,
+                    const char *key,
+                    char token[TOKEN_SIZE],
+                    struct key_done done);
 
 /* False when there is no such session. It ends at once; `done` tells whether for good. */
 bool keyring_log_out(struct keyring *ring, struct str token, struct key_done done);

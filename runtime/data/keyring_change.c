@@ -48,7 +48,8 @@ static void created(void *arg, const struct err *err)
 
     if (!err) {
         creation->ring->ever = true;
-        keyring_add_key(creation->ring, &creation->record);
+        if (!digest_map_find(&creation->ring->keys, creation->digest)) /* the store may be faster */
+            keyring_add_key(creation->ring, &creation->record);
     }
     if (creation->done.call)
         creation->done.call(creation->done.arg, err);
@@ -166,23 +167,65 @@ static void make_room(struct keyring *ring)
         end_session(ring, oldest, (struct key_done){0});
 }
 
-void keyring_log_in(struct keyring *ring, const struct identity *who, char token[TOKEN_SIZE])
-{
-    unsigned char sum[DIGEST_BYTES];
-    const int64_t now = keyring_now();
-    const struct session_record record = {
-        .digest = sum,
-        .key = who->key ? who->key->id : "",
-        .created = now,
-        .used = now,
-    };
+/* What is being written. */
+struct login {
+    struct keyring *ring;
+    struct key_done done;
+    unsigned char digest[DIGEST_BYTES];
+    char key[UUID_SIZE];
+    int64_t created;
+};
 
+static void begin_session(const struct login *login, const struct api_key *key)
+{
+    struct keyring *ring = login->ring;
+
+    if (digest_map_find(&ring->sessions, login->digest))
+        return; /* the store was faster */
     make_room(ring);
+    keyring_add_session(ring, login->digest, key, login->created);
+}
+
+static void logged_in(void *arg, const struct err *problem)
+{
+    struct login *login = arg;
+    const struct api_key *key = *login->key ? keyring_find(login->ring, login->key) : NULL;
+    struct err err;
+
+    if (!problem && *login->key && (!key || key->revoked)) {
+        err_set(&err, "AUTH_REQUIRED", "The key was revoked");
+        problem = &err;
+    }
+    if (!problem)
+        begin_session(login, key);
+    if (login->done.call)
+        login->done.call(login->done.arg, problem);
+    free(login);
+}
+
+void keyring_log_in(struct keyring *ring,
+                    const char *key,
+                    char token[TOKEN_SIZE],
+                    struct key_done done)
+{
+    struct login *login = mem_alloc(sizeof(*login));
+    struct session_record record;
+
     make_secret(token);
     token[TOKEN_SIZE - 1] = '\0';
-    keyring_session_digest(ring, (struct str){token, SECRET_TEXT}, sum);
-    keyring_add_session(ring, sum, who->key, now);
-    ring->store->add_session(ring->store, &record, keyring_change(ring, (struct key_done){0}));
+    login->ring = ring;
+    login->done = done;
+    login->created = keyring_now();
+    snprintf(login->key, sizeof(login->key), "%s", key);
+    keyring_session_digest(ring, (struct str){token, SECRET_TEXT}, login->digest);
+    record = (struct session_record){
+        .digest = login->digest,
+        .key = login->key,
+        .created = login->created,
+        .used = login->created,
+    };
+    ring->store->add_session(ring->store, &record,
+                             keyring_change(ring, (struct key_done){logged_in, login}));
 }
 
 bool keyring_log_out(struct keyring *ring, struct str token, struct key_done done)

@@ -7,6 +7,7 @@ struct session {
     struct digest_node node;   /* first */
     const struct api_key *key; /* NULL: the root key */
     int64_t created, used, saved;
+    unsigned seen;
     struct session *next, *prev;
 };
 
@@ -20,6 +21,10 @@ struct keyring {
     struct session *first_session;
     unsigned changes; /* that are being written */
     bool closing;
+    bool blind;          /* a store that is shared could not be read yet */
+    unsigned round;      /* of reading; who was not seen in it is gone */
+    bool loaded, failed; /* the first reading */
+    struct err problem;
 };
 
 int64_t keyring_now(void);

@@ -32,6 +32,7 @@ struct session *keyring_add_session(struct keyring *ring,
     memcpy(session->node.digest, digest, DIGEST_BYTES);
     session->key = key;
     session->created = session->used = session->saved = created;
+    session->seen = ring->round;
     session->next = ring->first_session;
     if (session->next)
         session->next->prev = session;
@@ -100,15 +101,25 @@ static struct api_key *new_key(const struct key_record *record)
     return key;
 }
 
+/* The order they were made in, wherever that was. */
+static bool is_before(const struct api_key *a, const struct api_key *b)
+{
+    return a->created < b->created || (a->created == b->created && strcmp(a->id, b->id) < 0);
+}
+
 struct api_key *keyring_add_key(struct keyring *ring, const struct key_record *record)
 {
-    struct api_key *key = new_key(record);
+    struct api_key *key = new_key(record), **at = &ring->first_key;
 
-    if (ring->last_key)
-        ring->last_key->next = key;
-    else
-        ring->first_key = key;
-    ring->last_key = key;
+    if (ring->last_key && is_before(ring->last_key, key))
+        at = &ring->last_key->next;
+    while (*at && is_before(*at, key))
+        at = &(*at)->next;
+    key->next = *at;
+    *at = key;
+    if (!key->next)
+        ring->last_key = key;
+    key->seen = ring->round;
     digest_map_add(&ring->keys, &key->node);
     return key;
 }
@@ -127,18 +138,40 @@ void keyring_drop_all(struct keyring *ring)
 
 /* --- what a store tells --- */
 
+/* When another replica's clock is ahead, its use is one of now. */
+static void heard_of_use(int64_t heard, int64_t *used, int64_t *saved)
+{
+    const int64_t now = keyring_now(), at = heard < now ? heard : now;
+
+    if (*used < at)
+        *used = at;
+    if (*saved < at)
+        *saved = at;
+}
+
 static void on_key(void *arg, const struct key_record *record)
 {
     struct keyring *ring = arg;
-    struct digest_node *known = digest_map_find(&ring->keys, record->digest);
+    struct api_key *key = (struct api_key *)digest_map_find(&ring->keys, record->digest);
 
     ring->ever = true;
-    if (known && record->revoked)
-        keyring_drop_key(ring, (struct api_key *)known);
-    else if (known)
-        ((struct api_key *)known)->used = record->used;
-    else if (!record->revoked)
+    if (key && record->revoked) {
+        keyring_drop_key(ring, key);
+    } else if (key) {
+        heard_of_use(record->used, &key->used, &key->saved);
+        key->seen = ring->round;
+    } else if (!record->revoked) {
         keyring_add_key(ring, record);
+    }
+}
+
+static void on_key_revoked(void *arg, const char *id)
+{
+    struct keyring *ring = arg;
+    const struct api_key *key = keyring_find(ring, id);
+
+    if (key)
+        keyring_drop_key(ring, (struct api_key *)(uintptr_t)key);
 }
 
 static void on_session(void *arg, const struct session_record *record)
@@ -148,11 +181,12 @@ static void on_session(void *arg, const struct session_record *record)
     struct digest_node *known = digest_map_find(&ring->sessions, record->digest);
     struct session *session = (struct session *)known;
 
-    if (*record->key && !key)
+    if (*record->key && (!key || key->revoked))
         return; /* its key is gone */
     if (!session)
         session = keyring_add_session(ring, record->digest, key, record->created);
-    session->used = session->saved = record->used;
+    heard_of_use(record->used, &session->used, &session->saved);
+    session->seen = ring->round;
 }
 
 static void on_session_ended(void *arg, const unsigned char *digest)
@@ -164,7 +198,50 @@ static void on_session_ended(void *arg, const unsigned char *digest)
         keyring_drop_session(ring, (struct session *)known);
 }
 
+static void on_reading(void *arg)
+{
+    struct keyring *ring = arg;
+
+    ring->round++;
+}
+
+static void drop_unseen(struct keyring *ring)
+{
+    for (struct session *session = ring->first_session, *next; session; session = next) {
+        next = session->next;
+        if (session->seen != ring->round)
+            keyring_drop_session(ring, session);
+    }
+    for (struct api_key *key = ring->first_key, *next; key; key = next) {
+        next = key->next;
+        if (key->seen != ring->round)
+            keyring_drop_key(ring, key);
+    }
+}
+
+static void on_read(void *arg, const struct err *err)
+{
+    struct keyring *ring = arg;
+
+    if (err) {
+        ring->problem = *err;
+    } else {
+        drop_unseen(ring);
+        ring->blind = false;
+    }
+    if (ring->options.on_read && !ring->closing)
+        ring->options.on_read(ring->options.app, err);
+}
+
 struct key_sink keyring_sink(struct keyring *ring)
 {
-    return (struct key_sink){ring, on_key, on_session, on_session_ended};
+    return (struct key_sink){
+        .keyring = ring,
+        .key = on_key,
+        .key_revoked = on_key_revoked,
+        .session = on_session,
+        .session_ended = on_session_ended,
+        .reading = on_reading,
+        .read = on_read,
+    };
 }

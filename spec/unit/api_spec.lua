@@ -178,6 +178,16 @@ local keys = {
     fake.key = key
     return unpack(fake.login, 1, 6)
   end,
+  begin = function(id)
+    fake.begun = id
+    if fake.broken then
+      return true, nil, "disk full", "KEY_STORE_FAILED"
+    end
+    return true, "token"
+  end,
+  problem = function()
+    return fake.problem
+  end,
   logout = function()
     if fake.broken then
       return true, nil, "disk full", "KEY_STORE_FAILED"
@@ -780,11 +790,12 @@ describe("a session", function()
 
   it("is begun with a key, for a cookie", function()
     fake.auth = { true, { principal = "anonymous", permissions = {}, namespaces = {}, expires = 0 } }
-    fake.login = { true, SCOPED, "token" }
+    fake.login = { true, SCOPED }
     local res = call("POST", PATH, { json = { key = "btk_x" } })
     assert.equal(200, res.status)
     assert.equal("btk_x", fake.key)
     assert.equal("key:1", res:json().principal)
+    assert.equal(SCOPED.id, fake.begun)
     assert.equal(
       "buntime_session=token; Max-Age=60; Path=/; HttpOnly; SameSite=Strict",
       res.headers["set-cookie"]
@@ -805,6 +816,11 @@ describe("a session", function()
     fake.login = { false, 429, "TOO_MANY_REQUESTS", "wait", "anonymous", 17 }
     assert.equal("17", call("POST", PATH, { json = { key = "no" } }).headers["retry-after"])
     assert.same({ "anonymous", "session.login", "*", "refused", "AUTH_REQUIRED" }, fake.audits[5])
+    fake.login, fake.broken = { true, SCOPED }, true
+    res = call("POST", PATH, { json = { key = "btk_x" } })
+    check_error(res, 500, "KEY_STORE_FAILED")
+    assert.is_nil(res.headers["set-cookie"])
+    assert.same({ "key:1", "session.login", "*", "failed", "KEY_STORE_FAILED" }, fake.audits[7])
   end)
 
   it("is ended", function()

@@ -69,16 +69,28 @@ function keys.create(spec) end
 --- @return string? code
 function keys.revoke(id) end
 
---- Makes a session for the holder of a key.
+--- Whose key it is.
 --- @param req buntime.Request
 --- @param key string
 --- @return boolean ok
 --- @return buntime.Caller|integer caller_or_status
---- @return string token_or_code
+--- @return string? code
 --- @return string? message
 --- @return string? principal
 --- @return integer? retry_after
 function keys.login(req, key) end
+
+--- Begins a session. Waits; see buntime.wait.
+--- @param id? string The key's; nil: the root key's.
+--- @return boolean ok
+--- @return string? token
+--- @return string? message
+--- @return string? code
+function keys.begin(id) end
+
+--- Why nothing but the root key is known: the database could not be read yet.
+--- @return string?
+function keys.problem() end
 
 --- Ends the session whose cookie the request has. Waits; see buntime.wait.
 --- @param req buntime.Request

@@ -39,7 +39,17 @@ local function describe(key)
   }
 end
 
+--- What would be said without knowing the keys would be wrong.
+local function unread(c)
+  local problem = core.problem()
+  return problem and fail(c, 503, "KEYS_UNAVAILABLE", "the keys cannot be read: " .. problem)
+end
+
 routes:get("/", access.read("keys:read"), function(c)
+  local refusal = unread(c)
+  if refusal then
+    return refusal
+  end
   local list = json.array()
   for _, key in ipairs(core.list()) do
     if is_visible(c, key) then
@@ -130,7 +140,7 @@ routes:delete("/:id", access.change("keys:revoke", "keys.revoke"), function(c)
   local id = c.req:param("id")
   local key = core.find(id)
   if not key then
-    return unknown(c)
+    return unread(c) or unknown(c)
   elseif not is_visible(c, key) then
     c.var.refused = true
     return fail(c, 403, "NAMESPACE_DENIED", "the key has namespaces that yours does not include")

@@ -9,7 +9,7 @@ local json = require("buntime.json")
 local timestamp = require("buntime.api.timestamp")
 
 local fail = access.fail
-local do_logout = awaitable(core.logout)
+local do_begin, do_logout = awaitable(core.begin), awaitable(core.logout)
 
 local routes = Router.new()
 
@@ -64,13 +64,18 @@ routes:post("/", access.change(nil, "session.login"), function(c)
   if not key then
     return fail(c, 400, "INVALID_BODY", 'the body must be {"key":"…"}')
   end
-  local ok, caller, token, message, _, retry_after = core.login(c.req, key)
+  local ok, caller, code, message, _, retry_after = core.login(c.req, key)
   if not ok then
-    local status, code = caller, token
+    local status = caller
     c.var.refused, c.var.code = true, code
     return access.refusal(c, status, code, message, retry_after)
   end
   c.var.principal = caller.principal
+  local token
+  token, message, code = do_begin(caller.id)
+  if not token then
+    return fail(c, code == "AUTH_REQUIRED" and 401 or 500, code, message)
+  end
   set_cookie(c, token)
   return c:json(describe(caller))
 end)
