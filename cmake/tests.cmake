@@ -29,7 +29,7 @@ function(add_spec name label seconds file)
   endif()
 endfunction()
 
-# C units: spec/c/test_NAME.c
+# C units: spec/c/test_NAME.c (77: it needs what only an integration spec gives it)
 file(GLOB unit_files CONFIGURE_DEPENDS ${root}/spec/c/test_*.c)
 foreach(file ${unit_files})
   get_filename_component(name ${file} NAME_WE)
@@ -40,6 +40,7 @@ foreach(file ${unit_files})
     RUNTIME_OUTPUT_DIRECTORY ${PROJECT_BINARY_DIR}/spec)
   target_link_libraries(${name} PRIVATE runtime)
   add_house_test(c/${title} unit 120 ${name})
+  set_tests_properties(c/${title} PROPERTIES SKIP_RETURN_CODE 77)
 endforeach()
 
 # Lua units run inside the program, where the library and the C halves of its modules are
