@@ -6,7 +6,8 @@
 #include "data/postgres.h"
 #include "data/redis.h"
 
-/* A request waits for a connection, so that a database that restarts is not an error at once. */
+/* Does not connect yet. A database that is away fails a request at once, a busy one after a while.
+ */
 static bool open_postgres(struct server *server, struct err *err)
 {
     const struct postgres_options options = {

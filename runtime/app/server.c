@@ -10,6 +10,7 @@
 #include "app/auth.h"
 #include "app/blackbox.h"
 #include "app/databases.h"
+#include "app/keys.h"
 #include "app/metrics_page.h"
 #include "app/otlp.h"
 #include "app/pipeline.h"
@@ -291,51 +292,6 @@ static bool open_control(struct server *server, struct err *err)
            vm_protect(vm_main(server->control->vm), load_control, server->control, 0, err);
 }
 
-/* A change of "last used", or of a session, that was not kept. */
-static void on_key_problem(void *app, const struct err *err)
-{
-    struct server *server = app;
-
-    if (!server->keys_unread) /* which has been told */
-        log_err(NULL, NULL, err);
-}
-
-/* It is tried every few seconds; the same failure is told once. */
-static void on_keys_read(void *app, const struct err *err)
-{
-    struct server *server = app;
-    struct err problem;
-
-    if (err && !server->keys_unread) {
-        problem = *err;
-        err_wrap(&problem,
-                 keyring_problem(server->keyring)
-                     ? "the keys cannot be read from DATABASE_URL, so until they are only "
-                       "the root key is good"
-                     : "the keys cannot be read again from DATABASE_URL, so changes that "
-                       "other replicas make are not seen");
-        log_err(NULL, NULL, &problem);
-    } else if (!err && server->keys_unread) {
-        log_printf(LOG_INFO, "the keys were read from DATABASE_URL");
-    }
-    server->keys_unread = err != NULL;
-}
-
-static struct keyring *open_keyring(struct server *server)
-{
-    const struct keyring_options options = {
-        .loop = server->loop,
-        .state_dir = server->settings->state_dir,
-        .database = server->database,
-        .root_key = server->settings->root_key,
-        .on_problem = on_key_problem,
-        .on_read = on_keys_read,
-        .app = server,
-    };
-
-    return keyring_new(&options);
-}
-
 static bool open_watchdog(struct server *server, struct err *err)
 {
     const struct watchdog_options options = {
@@ -400,7 +356,7 @@ bool server_init(struct server *server,
     server->otlp = otlp_new(server->loop, settings);
     options.topics = server->topics = topics_new(server->loop, server->redis ? server->bus : NULL);
     server->gzip = gzip_cache_new((size_t)16 << 20);
-    options.keyring = server->keyring = open_keyring(server);
+    options.keyring = server->keyring = keys_open(server);
     options.watchdog = server->watchdog;
     apps_init(server, &options);
     worker_hooks_init(server);
@@ -475,8 +431,8 @@ bool server_load(struct server *server, struct err *err)
     const struct reload_options options = {.only = NULL};
     struct loading loading = {false, false};
 
-    if (!keyring_load(server->keyring, err))
-        return err_wrap(err, "the keys cannot be read, so nobody could be let in");
+    if (!keys_load(server, err))
+        return false;
     plugins_reload(server->plugins, &options, loaded, &loading);
     while (!loading.done && loop_turn(server->loop, 1000))
         continue;

@@ -10,6 +10,7 @@
 #include "conf/fields.h"
 #include "conf/manifest.h"
 #include "conf/settings.h"
+#include "data/keyring.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
@@ -88,6 +89,7 @@ void control_push_status(lua_State *L, struct plugins *plugins)
     set_missing(L, plugins);
     set_unmet(L, options->settings);
     set_counts(L, plugins);
+    set_flag(L, "keysUnread", options->keyring && keyring_problem(options->keyring));
     lua_pushfstring(L, "%s/api", options->settings->api_prefix);
     lua_setfield(L, -2, "api");
 }

@@ -24,7 +24,7 @@ static void free_idle(struct shared_keys *store)
     free(store);
 }
 
-void keys_error(const struct shared_keys *store, const char *message, struct err *err)
+void pgkeys_error(const struct shared_keys *store, const char *message, struct err *err)
 {
     err_set(err, "KEY_STORE_FAILED", "%s: %s", postgres_label(store->database), message);
 }
@@ -48,11 +48,11 @@ static void ended(struct postgres_request *request)
 
     forget(statement);
     if (request->ok && *statement->ends)
-        keys_ended(store, statement->ends);
+        pgkeys_ended(store, statement->ends);
     if (statement->ended && !store->closing)
         statement->ended(statement);
     if (!request->ok)
-        keys_error(store, request->error.message, &err);
+        pgkeys_error(store, request->error.message, &err);
     if (statement->done.call)
         statement->done.call(statement->done.arg, request->ok ? NULL : &err);
     postgres_request_fini(request);
@@ -61,7 +61,7 @@ static void ended(struct postgres_request *request)
 }
 
 struct key_statement *
-keys_statement(struct shared_keys *store, enum postgres_verb verb, const char *sql)
+pgkeys_statement(struct shared_keys *store, enum postgres_verb verb, const char *sql)
 {
     struct key_statement *statement = mem_alloc(sizeof(*statement));
 
@@ -79,12 +79,12 @@ static void put(struct key_statement *s, struct sql_value value)
     s->request.value_count++;
 }
 
-void keys_put_text(struct key_statement *s, const char *text)
+void pgkeys_put_text(struct key_statement *s, const char *text)
 {
     put(s, (struct sql_value){.type = SQL_TEXT, .bytes = str_of(text)});
 }
 
-void keys_put_time(struct key_statement *s, int64_t value)
+void pgkeys_put_time(struct key_statement *s, int64_t value)
 {
     put(s, (struct sql_value){.type = SQL_INTEGER, .integer = value});
 }
@@ -96,7 +96,7 @@ static void put_digest(struct key_statement *s, const unsigned char *digest)
     put(s, (struct sql_value){.type = SQL_BLOB, .bytes = bytes});
 }
 
-void keys_submit(struct key_statement *s)
+void pgkeys_submit(struct key_statement *s)
 {
     s->next = s->store->statements;
     s->store->statements = s;
@@ -107,7 +107,7 @@ void keys_submit(struct key_statement *s)
 
 static struct key_statement *change(struct key_store *store, struct key_done done, const char *sql)
 {
-    struct key_statement *s = keys_statement((struct shared_keys *)store, POSTGRES_EXEC, sql);
+    struct key_statement *s = pgkeys_statement((struct shared_keys *)store, POSTGRES_EXEC, sql);
 
     s->done = done;
     return s;
@@ -123,16 +123,16 @@ static void add_key(struct key_store *store, const struct key_record *key, struc
                "'key ' || id) FROM made");
 
     put_digest(s, key->digest);
-    keys_put_text(s, key->id);
-    keys_put_text(s, key->name);
-    keys_put_text(s, key->prefix);
-    keys_put_text(s, key->role);
-    keys_put_text(s, key->permissions);
-    keys_put_text(s, key->namespaces);
-    keys_put_text(s, key->creator);
-    keys_put_time(s, key->created);
-    keys_put_time(s, key->expires);
-    keys_submit(s);
+    pgkeys_put_text(s, key->id);
+    pgkeys_put_text(s, key->name);
+    pgkeys_put_text(s, key->prefix);
+    pgkeys_put_text(s, key->role);
+    pgkeys_put_text(s, key->permissions);
+    pgkeys_put_text(s, key->namespaces);
+    pgkeys_put_text(s, key->creator);
+    pgkeys_put_time(s, key->created);
+    pgkeys_put_time(s, key->expires);
+    pgkeys_submit(s);
 }
 
 static void revoke_key(struct key_store *store, const char *id, int64_t now, struct key_done done)
@@ -143,10 +143,10 @@ static void revoke_key(struct key_store *store, const char *id, int64_t now, str
                                      " ended AS (DELETE FROM buntime_sessions WHERE key = $1) " TELL
                                      "'revoked ' || $1::text)");
 
-    keys_put_text(s, id);
-    keys_put_time(s, now);
+    pgkeys_put_text(s, id);
+    pgkeys_put_time(s, now);
     snprintf(s->ends, sizeof(s->ends), "%s", id);
-    keys_submit(s);
+    pgkeys_submit(s);
 }
 
 static void use_key(struct key_store *store, const char *id, int64_t now, struct key_done done)
@@ -157,9 +157,9 @@ static void use_key(struct key_store *store, const char *id, int64_t now, struct
                " SET used = greatest(used, $2) WHERE id = $1 RETURNING id) " TELL
                "'key ' || id) FROM used");
 
-    keys_put_text(s, id);
-    keys_put_time(s, now);
-    keys_submit(s);
+    pgkeys_put_text(s, id);
+    pgkeys_put_time(s, now);
+    pgkeys_submit(s);
 }
 
 static void
@@ -172,10 +172,10 @@ add_session(struct key_store *store, const struct session_record *session, struc
                "'session ' || encode(digest, 'hex')) FROM begun");
 
     put_digest(s, session->digest);
-    keys_put_text(s, session->key);
-    keys_put_time(s, session->created);
-    keys_put_time(s, session->used);
-    keys_submit(s);
+    pgkeys_put_text(s, session->key);
+    pgkeys_put_time(s, session->created);
+    pgkeys_put_time(s, session->used);
+    pgkeys_submit(s);
 }
 
 static void
@@ -188,8 +188,8 @@ use_session(struct key_store *store, const unsigned char *digest, int64_t now, s
                "'session ' || encode(digest, 'hex')) FROM used");
 
     put_digest(s, digest);
-    keys_put_time(s, now);
-    keys_submit(s);
+    pgkeys_put_time(s, now);
+    pgkeys_submit(s);
 }
 
 static void end_session(struct key_store *store, const unsigned char *digest, struct key_done done)
@@ -201,7 +201,7 @@ static void end_session(struct key_store *store, const unsigned char *digest, st
 
     put_digest(s, digest);
     hex_encode((struct str){(const char *)digest, DIGEST_BYTES}, s->ends);
-    keys_submit(s);
+    pgkeys_submit(s);
 }
 
 /* --- life --- */
@@ -213,14 +213,14 @@ static void close_store(struct key_store *base)
     struct key_statement *next;
 
     store->closing = true;
-    keys_read_close(store);
+    pgkeys_read_close(store);
     for (struct key_statement *s = store->statements; s; s = next) {
         const struct key_done done = s->done;
         struct err err;
 
         next = s->next;
         s->done = (struct key_done){0};
-        keys_error(store, "the server is shutting down", &err);
+        pgkeys_error(store, "the server is shutting down", &err);
         if (done.call)
             done.call(done.arg, &err);
     }
@@ -239,7 +239,7 @@ key_store_postgres(struct loop *loop, struct postgres *database, const struct ke
 
     store->store = (struct key_store){
         .shared = true,
-        .load = keys_load,
+        .load = pgkeys_load,
         .add_key = add_key,
         .revoke_key = revoke_key,
         .use_key = use_key,

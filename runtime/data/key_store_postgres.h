@@ -43,15 +43,15 @@ struct shared_keys {
 };
 
 struct key_statement *
-keys_statement(struct shared_keys *store, enum postgres_verb verb, const char *sql);
-void keys_put_text(struct key_statement *statement, const char *text);
-void keys_put_time(struct key_statement *statement, int64_t value);
-void keys_submit(struct key_statement *statement);
+pgkeys_statement(struct shared_keys *store, enum postgres_verb verb, const char *sql);
+void pgkeys_put_text(struct key_statement *statement, const char *text);
+void pgkeys_put_time(struct key_statement *statement, int64_t value);
+void pgkeys_submit(struct key_statement *statement);
 
 /* Why it failed, as callers are told. */
-void keys_error(const struct shared_keys *store, const char *message, struct err *err);
+void pgkeys_error(const struct shared_keys *store, const char *message, struct err *err);
 
 /* --- key_store_postgres_read.c --- */
-void keys_load(struct key_store *store, struct key_done done);
-void keys_ended(struct shared_keys *store, const char *subject); /* whatever is being read says */
-void keys_read_close(struct shared_keys *store);
+void pgkeys_load(struct key_store *store, struct key_done done);
+void pgkeys_ended(struct shared_keys *store, const char *subject); /* whatever is being read says */
+void pgkeys_read_close(struct shared_keys *store);

@@ -91,7 +91,7 @@ static bool is_subject(const char *word)
     return len > 0 && len <= SUBJECT_MAX && strspn(word, "0123456789abcdef-") == len;
 }
 
-void keys_ended(struct shared_keys *store, const char *subject)
+void pgkeys_ended(struct shared_keys *store, const char *subject)
 {
     if (store->busy)
         add_word(&store->ended, subject);
@@ -148,7 +148,7 @@ static void fail(struct shared_keys *store, const char *message)
     if (store->again_ms > AGAIN_MOST_MS)
         store->again_ms = AGAIN_MOST_MS;
     timer_start(store->loop, &store->again, store->again_ms);
-    keys_error(store, message, &err);
+    pgkeys_error(store, message, &err);
     loaded(store, &err);
 }
 
@@ -156,7 +156,7 @@ static void submit(struct key_statement *s, void (*then)(struct key_statement *s
 {
     s->ended = then;
     s->store->busy = true;
-    keys_submit(s);
+    pgkeys_submit(s);
 }
 
 /* False: it has failed, and goes on later. */
@@ -177,9 +177,9 @@ static void put_prune(struct key_statement *s)
 
     clock_gettime(CLOCK_REALTIME, &now);
     ms = (int64_t)now.tv_sec * 1000;
-    keys_put_time(s, ms - SESSION_IDLE_MS);
-    keys_put_time(s, ms - SESSION_LIFE_MS);
-    keys_put_time(s, ms - REVOKED_MS);
+    pgkeys_put_time(s, ms - SESSION_IDLE_MS);
+    pgkeys_put_time(s, ms - SESSION_LIFE_MS);
+    pgkeys_put_time(s, ms - REVOKED_MS);
 }
 
 static void pruned(struct key_statement *s)
@@ -196,7 +196,7 @@ static void tables_made(struct key_statement *s)
 
     if (!came_through(s))
         return;
-    first_prune = keys_statement(s->store, POSTGRES_EXEC, prune);
+    first_prune = pgkeys_statement(s->store, POSTGRES_EXEC, prune);
     put_prune(first_prune);
     submit(first_prune, pruned);
 }
@@ -206,10 +206,10 @@ static void prune_again(struct timer *timer)
 {
     struct shared_keys *store =
         (struct shared_keys *)((char *)timer - offsetof(struct shared_keys, prune));
-    struct key_statement *s = keys_statement(store, POSTGRES_EXEC, prune);
+    struct key_statement *s = pgkeys_statement(store, POSTGRES_EXEC, prune);
 
     put_prune(s);
-    keys_submit(s);
+    pgkeys_submit(s);
     timer_start(store->loop, &store->prune, PRUNE_MS);
 }
 
@@ -277,15 +277,15 @@ static void start_all(struct shared_keys *store)
     buf_reset(&store->sessions);
     buf_reset(&store->ended);
     store->sink.reading(store->sink.keyring);
-    submit(keys_statement(store, POSTGRES_ROWS, read_all), all_read);
+    submit(pgkeys_statement(store, POSTGRES_ROWS, read_all), all_read);
 }
 
 static void start_some(struct shared_keys *store)
 {
-    struct key_statement *s = keys_statement(store, POSTGRES_ROWS, read_some);
+    struct key_statement *s = pgkeys_statement(store, POSTGRES_ROWS, read_some);
 
-    keys_put_text(s, store->keys.len > 0 ? store->keys.data : "");
-    keys_put_text(s, store->sessions.len > 0 ? store->sessions.data : "");
+    pgkeys_put_text(s, store->keys.len > 0 ? store->keys.data : "");
+    pgkeys_put_text(s, store->sessions.len > 0 ? store->sessions.data : "");
     buf_reset(&store->keys);
     buf_reset(&store->sessions);
     buf_reset(&store->ended);
@@ -331,10 +331,10 @@ static void hear_of(struct shared_keys *store, const char *kind, const char *sub
     } else if (strcmp(kind, "session") == 0 && is_digest) {
         add_word(&store->sessions, subject);
     } else if (strcmp(kind, "revoked") == 0) {
-        keys_ended(store, subject);
+        pgkeys_ended(store, subject);
         store->sink.key_revoked(store->sink.keyring, subject);
     } else if (strcmp(kind, "ended") == 0 && is_digest) {
-        keys_ended(store, subject);
+        pgkeys_ended(store, subject);
         store->sink.session_ended(store->sink.keyring, digest);
     }
 }
@@ -371,7 +371,7 @@ static void step(struct shared_keys *store)
     if (store->closing || store->busy || !store->started || timer_running(&store->again))
         return;
     if (!store->made)
-        submit(keys_statement(store, POSTGRES_EXEC, make_tables), tables_made);
+        submit(pgkeys_statement(store, POSTGRES_EXEC, make_tables), tables_made);
     else if (!store->listens)
         start_listening(store);
     else if (store->all)
@@ -380,7 +380,7 @@ static void step(struct shared_keys *store)
         start_some(store);
 }
 
-void keys_load(struct key_store *base, struct key_done done)
+void pgkeys_load(struct key_store *base, struct key_done done)
 {
     struct shared_keys *store = (struct shared_keys *)base;
 
@@ -392,7 +392,7 @@ void keys_load(struct key_store *base, struct key_done done)
     step_soon(store);
 }
 
-void keys_read_close(struct shared_keys *store)
+void pgkeys_read_close(struct shared_keys *store)
 {
     struct err err;
 
@@ -401,7 +401,7 @@ void keys_read_close(struct shared_keys *store)
     loop_unpost(store->loop, &store->next);
     if (store->listens || store->listener.pool)
         postgres_unlisten(&store->listener);
-    keys_error(store, "the server is shutting down", &err);
+    pgkeys_error(store, "the server is shutting down", &err);
     if (store->loading.call)
         store->loading.call(store->loading.arg, &err);
 }

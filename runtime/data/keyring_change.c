@@ -150,21 +150,30 @@ static void end_session(struct keyring *ring, struct session *session, struct ke
     keyring_drop_session(ring, session);
 }
 
-/* Those that are over, and of too many the one that was not used for longest. */
-static void make_room(struct keyring *ring)
+/* The one that was not used for longest, but for `kept`. */
+static struct session *find_oldest(const struct keyring *ring, const struct session *kept)
+{
+    struct session *oldest = NULL;
+
+    for (struct session *session = ring->first_session; session; session = session->next) {
+        if (session != kept && (!oldest || session->used < oldest->used))
+            oldest = session;
+    }
+    return oldest;
+}
+
+/* Ends those that are over, and what is too many. */
+static void make_room(struct keyring *ring, const struct session *kept)
 {
     const int64_t now = keyring_now();
-    struct session *oldest = NULL;
 
     for (struct session *session = ring->first_session, *next; session; session = next) {
         next = session->next;
-        if (keyring_session_over(session, now))
+        if (session != kept && keyring_session_over(session, now))
             end_session(ring, session, (struct key_done){0});
-        else if (!oldest || session->used < oldest->used)
-            oldest = session;
     }
-    if (ring->sessions.count >= SESSIONS_MAX)
-        end_session(ring, oldest, (struct key_done){0});
+    while (ring->sessions.count > SESSIONS_MAX)
+        end_session(ring, find_oldest(ring, kept), (struct key_done){0});
 }
 
 /* What is being written. */
@@ -179,11 +188,12 @@ struct login {
 static void begin_session(const struct login *login, const struct api_key *key)
 {
     struct keyring *ring = login->ring;
+    struct digest_node *known = digest_map_find(&ring->sessions, login->digest);
+    struct session *session = (struct session *)known; /* when the store was faster */
 
-    if (digest_map_find(&ring->sessions, login->digest))
-        return; /* the store was faster */
-    make_room(ring);
-    keyring_add_session(ring, login->digest, key, login->created);
+    if (!session)
+        session = keyring_add_session(ring, login->digest, key, login->created);
+    make_room(ring, session);
 }
 
 static void logged_in(void *arg, const struct err *problem)

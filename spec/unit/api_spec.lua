@@ -296,6 +296,12 @@ describe("health", function()
       "unavailable",
       { "RUNTIME_SANDBOX=require: this kernel has no sandbox for files (Landlock)" },
     },
+    ["the keys cannot be read"] = {
+      { keysUnread = true },
+      503,
+      "unavailable",
+      { "the keys cannot be read from DATABASE_URL yet; only the root key is good" },
+    },
     ["a critical one is missing"] = {
       { missing = { "a", "b" }, plugins = { failed = 2 } },
       503,
@@ -750,6 +756,12 @@ describe("keys", function()
       permissions = { "keys:create", "plugins:read" },
       rolePermissions = { admin = { "keys:create", "plugins:read" }, custom = {} },
     }, call("GET", "/api/keys/meta"):json())
+  end)
+
+  it("are not listed or missed before they could be read", function()
+    fake.problem = "no answer"
+    check_error(call("GET", "/api/keys"), 503, "KEYS_UNAVAILABLE")
+    check_error(call("DELETE", "/api/keys/9"), 503, "KEYS_UNAVAILABLE")
   end)
 
   it("are revoked, but not by themselves", function()

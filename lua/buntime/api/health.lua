@@ -24,6 +24,9 @@ local function reasons(status)
   for _, part in ipairs(status.unmet) do
     list[#list + 1] = ("RUNTIME_SANDBOX=require: this kernel has no sandbox for %s"):format(part)
   end
+  if status.keysUnread then
+    list[#list + 1] = "the keys cannot be read from DATABASE_URL yet; only the root key is good"
+  end
   if status.stopping then
     list[#list + 1] = "the server is shutting down"
   end
