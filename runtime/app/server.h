@@ -69,7 +69,7 @@ struct server {
     struct lag_meter lag;
     struct postgres *database; /* DATABASE_URL; NULL: there is none */
     struct keyring *keyring;
-    char keys_unread[160];     /* why, as it was told; "": they were read */
+    char keys_unread[160]; /* why, as it was told; "": they were read */
     uint64_t key_problem_ms;
     struct auth *auth; /* app/auth.c; NULL until it was asked */
     struct run *runs;  /* requests that are being answered */

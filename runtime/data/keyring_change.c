@@ -22,14 +22,6 @@ static void make_secret(char out[static SECRET_TEXT])
     OPENSSL_cleanse(bytes, sizeof(bytes));
 }
 
-static void make_id(char out[static UUID_SIZE])
-{
-    struct random_pool *pool = mem_alloc(sizeof(*pool));
-
-    uuid_v7(pool, out);
-    free(pool);
-}
-
 /* --- keys --- */
 
 /* What is being written; the texts belong to it. */
@@ -91,7 +83,7 @@ void keyring_create(struct keyring *ring,
     memcpy(made->key, "btk_", 4);
     make_secret(made->key + 4);
     made->key[KEY_SIZE - 1] = '\0';
-    make_id(made->id);
+    uuid_v7(&ring->ids, made->id);
     memcpy(made->prefix, made->key, KEY_PREFIX_SIZE - 1);
     made->prefix[KEY_PREFIX_SIZE - 1] = '\0';
 

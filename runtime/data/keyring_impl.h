@@ -19,7 +19,8 @@ struct keyring {
     struct digest_map keys, sessions;
     struct api_key *first_key, *last_key;
     struct session *first_session;
-    unsigned changes; /* that are being written */
+    struct random_pool ids; /* one, so that keys of one moment are in order */
+    unsigned changes;       /* that are being written */
     bool closing;
     bool blind;          /* a store that is shared could not be read yet */
     unsigned round;      /* of reading; who was not seen in it is gone */

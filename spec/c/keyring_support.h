@@ -181,7 +181,7 @@ static inline void remove_state(void)
     int root;
 
     if (database) {
-        run_sql("DROP TABLE buntime_keys, buntime_sessions");
+        run_sql("DROP TABLE IF EXISTS buntime_keys, buntime_sessions");
         return;
     }
     CHECK(files_root(dir, false, &root) == 0);
@@ -223,6 +223,7 @@ static inline int run_tests(const keyring_test *tests, size_t count)
     loop = loop_new(&err);
     CHECK(loop);
     database = open_database();
+    remove_state();
     for (size_t i = 0; i < count; i++)
         tests[i]();
     if (database)

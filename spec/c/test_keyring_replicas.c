@@ -115,11 +115,11 @@ static void test_connection_lost(void)
     sql = mem_printf("DELETE FROM buntime_keys WHERE id = '%s'", lost.id);
     run_sql(sql);
     free(sql);
-    CHECK(key_fits(a.ring, gone.key, &who) == CREDENTIAL_FITS);
+    CHECK(key_fits(a.ring, lost.key, &who) == CREDENTIAL_FITS);
     run_sql("SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
             " WHERE pid <> pg_backend_pid() AND query LIKE '%listen%'");
-    EVENTUALLY(key_fits(a.ring, gone.key, &who) == CREDENTIAL_WRONG);
-    CHECK(key_fits(a.ring, lost.key, &who) == CREDENTIAL_WRONG);
+    EVENTUALLY(key_fits(a.ring, lost.key, &who) == CREDENTIAL_WRONG);
+    CHECK(key_fits(a.ring, gone.key, &who) == CREDENTIAL_WRONG);
     CHECK(key_fits(a.ring, stays.key, &who) == CREDENTIAL_FITS);
     CHECK(token_fits(a.ring, ended, &who) == CREDENTIAL_EXPIRED);
     CHECK(token_fits(a.ring, kept, &who) == CREDENTIAL_FITS);
@@ -156,8 +156,7 @@ static void test_hostile_messages(void)
         "session '' or 1=1",
         "revoke",
         "revoked %s",
-        "session "
-        "zz00000000000000000000000000000000000000000000000000000000000000",
+        "session zz00000000000000000000000000000000000000000000000000000000000000",
         "a-kind-that-is-too-long 00",
     };
     struct replica a = start("secret");

@@ -171,10 +171,10 @@ describe("two replicas", function()
   it("share sessions", function()
     local a, b = start_two()
     local made = create(a, ROOT)
-    local cookie, root, gone = login(a, made.key), login(a, ROOT), nil
+    local cookie, root = login(a, made.key), login(a, ROOT)
     eventually_is("key:" .. made.id, b, cookie)
     eventually_is("root", b, root)
-    gone = login(b, made.key)
+    local gone = login(b, made.key)
     eventually_is("key:" .. made.id, a, gone)
 
     assert.equal(200, send(b, "DELETE", "/api/admin/session", nil, nil, cookie).status)
