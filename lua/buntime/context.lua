@@ -23,7 +23,7 @@ local response_meta, headers_meta = response.meta, response.headers_meta
 --- @field private _status integer
 --- @field private _headers table|false
 --- @field private _route table
-local Context = { _status = 200, _headers = false }
+local Context = {}
 
 local meta = { __index = Context }
 
@@ -33,7 +33,10 @@ local M = {}
 --- @param route table The router's record of the route.
 --- @return buntime.Context
 function M.new(req, route)
-  return setmetatable({ req = req, var = {}, _route = route, res = nil }, meta)
+  -- The library is bytecode, which sizes a table by those keys alone that have a constant there.
+  local c = { req = 0, res = 0, var = 0, _route = 0, _status = 200, _headers = false }
+  c.req, c.res, c.var, c._route = req, nil, {}, route
+  return setmetatable(c, meta)
 end
 
 local function misuse(c, what, problem, ...)
@@ -56,16 +59,22 @@ local function with_headers(c, what, content_type, headers)
   return response.add_headers({ ["content-type"] = content_type }, headers, c._route and c._route.handler)
 end
 
+--- A response whose headers are made when somebody looks at them.
+local function lean(status, body, content_type)
+  local res = { status = 0, body = 0, _type = 0 } -- constants: see M.new
+  res.status, res.body, res._type = status, body, content_type
+  return setmetatable(res, response_meta)
+end
+
 local function make(c, what, content_type, body, status, headers)
   if status ~= nil then
     check_status(c, what, status)
   end
   status = status or c._status
   if headers == nil then
-    return setmetatable({ status = status, body = body, _type = content_type }, response_meta)
+    return lean(status, body, content_type)
   end
-  headers = setmetatable(with_headers(c, what, content_type, headers), headers_meta)
-  return setmetatable({ status = status, body = body, headers = headers }, response_meta)
+  return response.raw(status, with_headers(c, what, content_type, headers), body)
 end
 
 --- Answers with JSON.
@@ -77,8 +86,7 @@ function Context:json(value, status, headers)
   if status or headers then
     return make(self, "json", "application/json", encode(value), status, headers)
   end
-  local body = encode(value)
-  return setmetatable({ status = self._status, body = body, _type = "application/json" }, response_meta)
+  return lean(self._status, encode(value), "application/json")
 end
 
 local function to_text(c, what, value)

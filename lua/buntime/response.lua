@@ -100,11 +100,9 @@ end
 --- Makes a response without looking at anything.
 --- @return buntime.Response
 function M.raw(status, headers, body)
-  return setmetatable({
-    status = status,
-    headers = setmetatable(headers, headers_meta),
-    body = body,
-  }, meta)
+  local res = { status = 0, headers = 0, body = 0 } -- constants: see context.new
+  res.status, res.headers, res.body = status, setmetatable(headers, headers_meta), body
+  return setmetatable(res, meta)
 end
 
 local function misuse(what, problem, ...)
@@ -127,7 +125,7 @@ local function make(what, body, content_type, options)
     end
     M.add_headers(headers, options.headers or {})
   end
-  return setmetatable({ status = status, headers = headers, body = body }, meta)
+  return M.raw(status, headers, body)
 end
 
 --- @param body? string Sent as it is. Text, unless the headers say otherwise.

@@ -3,13 +3,19 @@
 #include "base/buf.h"
 #include "http/exchange.h"
 
+/* What the library takes for one, whatever can be in a header. */
+static bool is_blank(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
 static struct str trim(struct str s)
 {
-    while (s.len > 0 && (*s.at == ' ' || *s.at == '\t')) {
+    while (s.len > 0 && is_blank(*s.at)) {
         s.at++;
         s.len--;
     }
-    while (s.len > 0 && (s.at[s.len - 1] == ' ' || s.at[s.len - 1] == '\t'))
+    while (s.len > 0 && is_blank(s.at[s.len - 1]))
         s.len--;
     return s;
 }
@@ -39,10 +45,7 @@ static bool is_session(struct str pair, struct str *value)
     return true;
 }
 
-/* Adds the pairs of a header to `rest`, those of the session aside; the first of these to `token`.
- * Whether there was one.
- */
-static bool sort_out(struct str header, struct str *token, struct buf *rest)
+bool session_cookie_sort(struct str header, struct str *token, struct buf *rest)
 {
     struct str value;
     bool found = false;
@@ -62,6 +65,19 @@ static bool sort_out(struct str header, struct str *token, struct buf *rest)
     return found;
 }
 
+/* Most requests with cookies have none of ours: their headers need not be listed to find out. */
+static bool may_have_one(const struct exchange *x)
+{
+    const struct str name = STR(SESSION_COOKIE);
+    struct str cookies;
+
+    for (size_t i = 0; (cookies = exchange_header_after(x, STR("cookie"), i)).at; i++) {
+        if (memmem(cookies.at, cookies.len, name.at, name.len))
+            return true;
+    }
+    return false;
+}
+
 void session_cookie_take(struct exchange *x)
 {
     size_t count;
@@ -69,13 +85,13 @@ void session_cookie_take(struct exchange *x)
     struct buf rest = {0};
     bool found = false;
 
-    if (!exchange_header(x, STR("cookie")).at)
+    if (!may_have_one(x))
         return;
     count = exchange_header_count(x);
     for (size_t i = 0; i < count; i++) {
         const struct header header = exchange_header_at(x, i);
         if (str_equal(header.name, STR("cookie")))
-            found = sort_out(header.value, &token, &rest) || found;
+            found = session_cookie_sort(header.value, &token, &rest) || found;
     }
     if (found) {
         exchange_set_token(x, token);

@@ -3,8 +3,11 @@
  */
 #pragma once
 
+#include <stdbool.h>
+
 #include "base/str.h"
 
+struct buf;
 struct exchange;
 
 #define SESSION_COOKIE "buntime_session"
@@ -13,3 +16,8 @@ struct exchange;
  * counts.
  */
 void session_cookie_take(struct exchange *x);
+
+/* Adds the pairs of a header to `rest`, those of the session aside; the value of the first of these
+ * is `*token` unless it was set before. Whether there was one.
+ */
+bool session_cookie_sort(struct str header, struct str *token, struct buf *rest);

@@ -7,6 +7,17 @@
 #include "base/buf.h"
 #include "base/mem.h"
 
+/* What a manifest's author wrote is in it, and goes to terminals: one line, and nothing that would
+ * move the cursor.
+ */
+static void make_shown(char *message)
+{
+    for (; *message; message++) {
+        if ((unsigned char)*message < ' ' || *message == 0x7F)
+            *message = '?';
+    }
+}
+
 void problems_vadd(struct problems *list,
                    bool warning,
                    const char *code,
@@ -29,6 +40,7 @@ void problems_vadd(struct problems *list,
     };
     if (vasprintf(&problem->message, fmt, args) < 0)
         problem->message = mem_copy(fmt);
+    make_shown(problem->message);
     list->errors += !warning;
 }
 

@@ -14,7 +14,7 @@ struct problem {
     char *code;            /* "MANIFEST_INVALID", "CONFIG_INVALID", … */
     char *file;            /* as found from the working directory; NULL when it is about no file */
     unsigned line, column; /* 0: about the whole file */
-    char *message;         /* without the place */
+    char *message;         /* without the place; one line: control characters are "?" */
 };
 
 struct problems {

@@ -185,12 +185,19 @@ struct header exchange_header_at(const struct exchange *x, size_t i)
     return x->req.at[i];
 }
 
-struct str exchange_header(const struct exchange *x, struct str name)
+struct str exchange_header_after(const struct exchange *x, struct str name, size_t skip)
 {
     if (!x->loaded)
-        return x->ops->find(x, name);
+        return x->ops->find(x, name, skip);
     size_t i = find(&x->req, name, 0);
+    while (i != SIZE_MAX && skip-- > 0)
+        i = find(&x->req, name, i + 1);
     return i == SIZE_MAX ? (struct str){0} : x->req.at[i].value;
+}
+
+struct str exchange_header(const struct exchange *x, struct str name)
+{
+    return exchange_header_after(x, name, 0);
 }
 
 void exchange_set_method(struct exchange *x, struct str method)

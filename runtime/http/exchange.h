@@ -38,6 +38,7 @@ struct str exchange_authority(const struct exchange *x); /* Host */
 size_t exchange_header_count(const struct exchange *x);
 struct header exchange_header_at(const struct exchange *x, size_t i);
 struct str exchange_header(const struct exchange *x, struct str name); /* first; absent if none */
+struct str exchange_header_after(const struct exchange *x, struct str name, size_t skip);
 
 void exchange_set_method(struct exchange *x, struct str method);
 void exchange_set_path(struct exchange *x, struct str path);

@@ -77,15 +77,15 @@ static const struct {
 
 enum { SPECIAL_COUNT = sizeof(special) / sizeof(special[0]) };
 
-static struct str find(const struct exchange *x, struct str name)
+static struct str find(const struct exchange *x, struct str name, size_t skip)
 {
     const h2o_headers_t *headers = &h2o_of(x)->req->headers;
     for (size_t i = 0; i < SPECIAL_COUNT; i++) {
         if (str_equal_nocase(name, (struct str){special[i].name, special[i].len}))
-            return special[i].value(x);
+            return skip == 0 ? special[i].value(x) : (struct str){0};
     }
     for (size_t i = 0; i < headers->size; i++) {
-        if (str_equal_nocase(str_of_iovec(*headers->entries[i].name), name))
+        if (str_equal_nocase(str_of_iovec(*headers->entries[i].name), name) && skip-- == 0)
             return trimmed(headers->entries[i].value);
     }
     return (struct str){0};

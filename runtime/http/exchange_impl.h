@@ -10,7 +10,8 @@
 
 struct exchange_ops {
     void *(*alloc)(struct exchange *x, size_t size);
-    struct str (*find)(const struct exchange *x, struct str name); /* until loaded */
+    /* The header of that name behind `skip` others; until loaded. */
+    struct str (*find)(const struct exchange *x, struct str name, size_t skip);
     void (*load)(struct exchange *x);      /* lists the headers with exchange_load_header() */
     void (*name_peer)(struct exchange *x); /* sets x->ip */
     void (*send)(struct exchange *x);

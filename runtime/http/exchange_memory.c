@@ -68,9 +68,9 @@ static void load_nothing(struct exchange *x)
     (void)x;
 }
 
-static struct str find_nothing(const struct exchange *x, struct str name)
+static struct str find_nothing(const struct exchange *x, struct str name, size_t skip)
 {
-    (void)x, (void)name;
+    (void)x, (void)name, (void)skip;
     return (struct str){0};
 }
 

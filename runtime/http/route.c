@@ -203,7 +203,7 @@ void route_tree_free(struct route_tree *tree)
 
 /* --- reading patterns --- */
 
-enum part_kind { FIXED, PARAM, STAR };
+enum part_kind { FIXED, PARAM, STAR, REST /* a star at the end */ };
 
 struct part {
     enum part_kind kind;
@@ -311,7 +311,9 @@ static bool read_pattern(struct pattern *pattern, struct str text, struct err *e
         struct part *part = &pattern->parts[pattern->count++];
         if (!read_part(pattern, part, (struct str){at, len}, err))
             return false;
-        pattern->names += part->kind == PARAM || (part->kind == STAR && at + len == end);
+        if (part->kind == STAR && at + len == end)
+            part->kind = REST;
+        pattern->names += part->kind == PARAM || part->kind == REST;
     }
     return check_names(pattern, err);
 }
@@ -326,9 +328,9 @@ static void append(struct route **list, struct str method, int value, const stru
     route->value = value;
     for (size_t i = 0; i < pattern->count; i++) {
         const struct part *part = &pattern->parts[i];
-        if (part->kind == PARAM || (part->kind == STAR && i + 1 == pattern->count))
+        if (part->kind == PARAM || part->kind == REST)
             route->names[route->name_count++] =
-                part->kind == STAR ? mem_copy("*") : mem_copy_n(part->text.at, part->text.len);
+                part->kind == REST ? mem_copy("*") : mem_copy_n(part->text.at, part->text.len);
     }
     while (*list)
         list = &(*list)->next;
@@ -374,7 +376,7 @@ bool route_add(struct route_tree *tree,
             without.count--;
             append(i > 0 ? &node->ends : &fixed_child(node, "", 0)->ends, method, value, &without);
         }
-        if (last && part->kind == STAR) {
+        if (last && part->kind == REST) {
             append(&node->rests, method, value, &pattern);
             return true;
         }

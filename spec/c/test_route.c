@@ -133,6 +133,8 @@ static const struct {
     {{"GET /:id?"}, "GET /", "0"},
     {{"GET /:id?"}, "GET /1", "0 id=1"},
     {{"GET /:x/:id?"}, "GET /1", "0 x=1"},
+    {{"GET /*/:id?"}, "GET /1", "0"},
+    {{"GET /*/:id?"}, "GET /1/2", "0 id=2"},
     {{"GET /a/:id{digits}?"}, "GET /a", "0"},
     {{"GET /a/:id{digits}?"}, "GET /a/1", "0 id=1"},
     {{"GET /a/:id{digits}?"}, "GET /a/b", "none"},

@@ -1,22 +1,13 @@
 /* The path of a request as an app's: nothing is read outside of it, what is found has that name,
  * and the base is the beginning of the path, up to a slash or its end.
  */
-#include <stdint.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "base/mem.h"
 #include "conf/manifest.h"
 #include "conf/settings.h"
 #include "worker/app.h"
 #include "worker/app_set.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static struct app_set *make_set(void)
 {

@@ -1,19 +1,10 @@
 /* A line and the file of a time zone, with a NUL between them: nothing is read outside, and times
  * come in order and fit the line.
  */
-#include <stdint.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "base/cron.h"
 #include "base/zone.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* A copy no longer than the text: ASan sees an overrun. */
 static char *copy(const uint8_t *data, size_t size)

@@ -1,19 +1,9 @@
 /* Bytes of a link: frames are cut off them, and each is read as everything that a frame may be.
  * Nothing is read outside of the bytes, and text ends in a NUL.
  */
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
+#include "fuzz.h"
 
 #include "worker/frame.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void check_text(struct str s)
 {

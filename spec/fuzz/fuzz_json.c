@@ -1,8 +1,7 @@
 /* Any bytes: decoding never crashes; what was decoded encodes, and decodes to the same again; and
  * as a string the bytes are refused or survive.
  */
-#include <stdint.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include <lauxlib.h>
 #include <lua.h>
@@ -10,17 +9,9 @@
 #include "bind/bind.h"
 #include "bind/json.h"
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 struct input {
     struct str text;
 };
-
-static void require(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 /* Object keys come in any order, so a text is compared only with what it decodes to. */
 static void check_value(lua_State *L, struct str text)

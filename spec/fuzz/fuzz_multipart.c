@@ -1,20 +1,11 @@
 /* A boundary, the size of the pieces and a body: nothing is read outside, and what is told does not
  * depend on the pieces.
  */
-#include <stdint.h>
-#include <stdlib.h>
+#include "fuzz.h"
 
 #include "base/buf.h"
 #include "base/utf8.h"
 #include "http/multipart.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-static void require(bool ok)
-{
-    if (!ok)
-        abort();
-}
 
 static void tell_part(const struct multipart *m, struct buf *told)
 {

@@ -486,6 +486,11 @@ describe("a session", function()
     assert.equal("key:" .. made.id, s:get("/admin", by_cookie(cookie)).body)
     assert.equal("none", s:get("/admin/cookie", by_cookie(cookie)).body) -- not a plugin's to see
     assert.equal("a=b; c=d", s:get("/admin/cookie", by_cookie("a=b; " .. cookie .. "; c=d")).body)
+    for _, cookies in ipairs({ { "", cookie }, { "a=b", cookie, "c=d" }, { "a=b", "c=d", "", cookie } }) do
+      local sent = { headers = { Cookie = cookies } }
+      assert.equal("key:" .. made.id, s:get("/admin", sent).body)
+      assert.is_nil(s:get("/admin/cookie", sent).body:find("buntime_session", 1, true))
+    end
     assert.equal(1, #s:get("/api/plugins", by_cookie(cookie)):json())
     check_error(s:post("/api/plugins/reload", by_cookie(cookie)), 403, "PERMISSION_DENIED")
 

@@ -53,11 +53,12 @@ local function read_list(value, passes)
   if count ~= #value then
     return nil, value
   end
+  local seen = {}
   for _, item in ipairs(value) do
     if not passes(item) then
       return nil, item
-    elseif not contains(list, item) then
-      list[#list + 1] = item
+    elseif not seen[item] then
+      seen[item], list[#list + 1] = true, item
     end
   end
   return list
