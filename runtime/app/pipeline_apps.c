@@ -25,7 +25,7 @@ static void looked(bool answered, void *arg)
 /* A page and its folder, without any Lua. */
 static enum outcome serve_site(struct run *run, const struct manifest *manifest, const char *base)
 {
-    static const struct file_opener opener = {files_root, files_open};
+    static const struct file_opener opener = {files_root, files_open, files_open_cached};
     const struct static_site site = {.opener = &opener,
                                      .dir = manifest->dir,
                                      .entry = manifest->entrypoint,

@@ -18,7 +18,7 @@
 
 #define TYPE "buntime.file"
 
-static const struct file_opener opener = {files_root, files_open};
+static const struct file_opener opener = {files_root, files_open, files_open_cached};
 
 /* The Lua value. */
 struct file_value {

@@ -15,7 +15,7 @@
 #include "base/mem.h"
 #include "base/path.h"
 
-enum { FOLDER_MODE = 0755, RETRIES = 20 };
+enum { FOLDER_MODE = 0755, RETRIES = 20, BENEATH = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS };
 
 /* Learned once: a kernel, or a filter of system calls, that does not know openat2. */
 static atomic_bool no_openat2;
@@ -27,20 +27,23 @@ void files_without_openat2(bool without)
 
 /* --- resolving --- */
 
+static int open_how(int root, const char *path, int flags, uint64_t resolve)
+{
+    struct open_how how = {.flags = (unsigned)flags | O_CLOEXEC, .resolve = resolve};
+
+    return (int)syscall(SYS_openat2, root, path, &how, sizeof(how));
+}
+
 static int open_beneath(int root, const char *path, int flags)
 {
-    struct open_how how = {
-        .flags = (unsigned)flags | O_CLOEXEC,
-        .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS,
-    };
-    long fd = -1;
+    int fd = -1;
 
     for (int i = 0; i < RETRIES; i++) {
-        fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+        fd = open_how(root, path, flags, BENEATH);
         if (fd >= 0 || errno != EAGAIN) /* something was renamed meanwhile */
             break;
     }
-    return (int)fd;
+    return fd;
 }
 
 /* The length of the first part of `path`, and where the next one starts. */
@@ -170,6 +173,21 @@ int files_root(const char *path, bool create, int *fd)
         return rc;
     *fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     return *fd >= 0 ? 0 : errno;
+}
+
+int files_open_cached(const char *dir, const char *path, int flags, int *fd)
+{
+    int root, rc;
+
+    if (no_openat2 || !path_stays_below(path))
+        return EAGAIN;
+    root = open_how(AT_FDCWD, dir, O_PATH | O_DIRECTORY, RESOLVE_CACHED);
+    if (root < 0)
+        return EAGAIN;
+    *fd = open_how(root, path, flags, BENEATH | RESOLVE_CACHED);
+    rc = *fd >= 0 ? 0 : errno == ENOENT ? ENOENT : EAGAIN;
+    close(root);
+    return rc;
 }
 
 static size_t trimmed_len(const char *path)

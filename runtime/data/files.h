@@ -1,8 +1,8 @@
 /* Files below a folder, and nothing outside of it: no "..", no absolute path, no symbolic link
  * that leaves. The kernel resolves paths (openat2); where it cannot, no link is followed at all.
  *
- * These functions block and are for jobs of the thread pool. Each returns 0 or an errno; EACCES
- * stands for every path that would leave the folder.
+ * But for files_open_cached() these functions block and are for jobs of the thread pool. Each
+ * returns 0 or an errno; EACCES stands for every path that would leave the folder.
  */
 #pragma once
 
@@ -20,6 +20,11 @@ int files_root(const char *path, bool create, int *fd);
 
 /* As open(2), below `root`. "" and "." are the root. */
 int files_open(int root, const char *path, int flags, int *fd);
+
+/* Both at once, of a folder and a path below it, where the kernel has all on the way in memory.
+ * Does not block: ENOENT is certain, all else that fails is EAGAIN.
+ */
+int files_open_cached(const char *dir, const char *path, int flags, int *fd);
 
 /* Opens the folder that `path` is in; `*name` is its last part, borrowed from `path`, without the
  * slashes at its end. EBUSY for the root itself.

@@ -108,7 +108,7 @@ static void keep(struct gzip_cache *cache, const char *key, struct str packed)
 
 /* --- packing --- */
 
-static bool look_up(struct gzip_cache *cache, const char *key, struct buf *out)
+bool gzip_kept(struct gzip_cache *cache, const char *key, struct buf *out)
 {
     struct entry *entry;
 
@@ -142,7 +142,7 @@ bool gzip_pack(struct gzip_cache *cache, const char *key, struct str plain, stru
 {
     if (plain.len == 0 || plain.len > UINT32_MAX)
         return false;
-    if (cache && look_up(cache, key, out))
+    if (cache && gzip_kept(cache, key, out))
         return out->len > 0;
     pack(plain, out);
     if (cache) {

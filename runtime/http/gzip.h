@@ -24,3 +24,7 @@ bool gzip_is_text(struct str content_type);
  * its version. False: it would not get smaller. `cache` NULL: nothing is kept.
  */
 bool gzip_pack(struct gzip_cache *cache, const char *key, struct str plain, struct buf *out);
+
+/* What the cache has of it. False: nothing yet. True and nothing in `out`: it would not get
+ * smaller. */
+bool gzip_kept(struct gzip_cache *cache, const char *key, struct buf *out);

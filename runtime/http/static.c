@@ -14,7 +14,7 @@
 enum { PAGE_MAX = 4 * 1024 * 1024, PACK_MIN = 1024, PACK_MAX = 1024 * 1024 };
 
 struct static_look {
-    struct job job; /* first: look() and looked() cast back */
+    struct job job; /* first: look_on_pool() and looked() cast back */
     struct loop *loop;
     const struct file_opener *opener;
     struct exchange *x; /* NULL once cancelled */
@@ -24,7 +24,9 @@ struct static_look {
     bool br, gzip, fallback;
     struct gzip_cache *packed;
 
-    bool found, is_page;
+    bool cached; /* nothing may be waited for */
+    enum static_found found;
+    bool is_page;
     struct static_file file;
 };
 
@@ -72,19 +74,28 @@ static bool is_private(const char *path)
            strcasecmp(name, "manifest.yml") == 0;
 }
 
-/* --- on the thread pool --- */
+/* --- finding: on the loop what the kernel has in memory, else on the thread pool --- */
 
-static bool find_encoded(struct static_look *look, const char *suffix, const char *encoding)
+static enum static_found
+find(const struct static_look *l, const char *path, size_t whole, struct static_file *file)
+{
+    if (l->cached)
+        return static_file_find_cached(l->opener, l->dir, path, whole, file);
+    return static_file_find(l->opener, l->dir, path, whole, file) ? STATIC_FOUND : STATIC_NONE;
+}
+
+static enum static_found
+find_encoded(struct static_look *look, const char *suffix, const char *encoding)
 {
     const size_t len = strlen(look->path);
     char *path = mem_alloc(len + strlen(suffix) + 1);
-    bool found;
+    enum static_found found;
 
     memcpy(path, look->path, len);
     strcpy(path + len, suffix);
-    found = static_file_find(look->opener, look->dir, path, 0, &look->file);
+    found = find(look, path, 0, &look->file);
     free(path);
-    if (found)
+    if (found == STATIC_FOUND)
         look->file.encoding = encoding;
     return found;
 }
@@ -94,20 +105,55 @@ static bool may_pack(const struct static_look *look)
     return look->gzip && look->packed && gzip_is_text(str_of(mime_of(str_of(look->path))));
 }
 
+/* False: it would have to be packed, and this is the loop. */
+static bool pack(struct static_look *l, const char *path)
+{
+    struct static_file *file = &l->file;
+    struct buf key = {0}, out = {0};
+    bool known;
+
+    if (file->fd >= 0 || file->encoding || file->bytes.len < PACK_MIN)
+        return true;
+    buf_printf(&key, "%s%s %s", l->dir, path, file->etag);
+    known = l->cached ? gzip_kept(l->packed, key.data, &out)
+                      : (gzip_pack(l->packed, key.data, buf_str(&file->bytes), &out), true);
+    if (out.len > 0) {
+        buf_fini(&file->bytes);
+        file->bytes = out;
+        file->size = out.len;
+        file->encoding = "gzip";
+    } else {
+        buf_fini(&out);
+    }
+    buf_fini(&key);
+    return known;
+}
+
+static enum static_found packed(struct static_look *l, const char *path)
+{
+    if (pack(l, path))
+        return STATIC_FOUND;
+    static_file_fini(&l->file);
+    return STATIC_BLOCKS;
+}
+
 /* A sibling counts only beside the file itself. */
-static bool find_file(struct static_look *look)
+static enum static_found find_file(struct static_look *look)
 {
     struct static_file plain;
+    enum static_found found = find(look, look->path, may_pack(look) ? PACK_MAX : 0, &plain);
 
-    if (!static_file_find(look->opener, look->dir, look->path, may_pack(look) ? PACK_MAX : 0,
-                          &plain))
-        return false;
-    if ((look->br && find_encoded(look, ".br", "br")) ||
-        (look->gzip && find_encoded(look, ".gz", "gzip")))
+    if (found != STATIC_FOUND)
+        return found;
+    found = look->br ? find_encoded(look, ".br", "br") : STATIC_NONE;
+    if (found == STATIC_NONE && look->gzip)
+        found = find_encoded(look, ".gz", "gzip");
+    if (found != STATIC_NONE) {
         static_file_fini(&plain);
-    else
-        look->file = plain;
-    return true;
+        return found;
+    }
+    look->file = plain;
+    return may_pack(look) ? packed(look, look->path) : STATIC_FOUND;
 }
 
 /* --- the page --- */
@@ -170,50 +216,30 @@ static void tag_page(struct static_look *l)
     snprintf(l->file.etag + end, sizeof(l->file.etag) - end, "-%08x\"", hash);
 }
 
-static void pack(struct static_look *l, const char *path)
+static enum static_found find_page(struct static_look *l)
 {
-    struct static_file *file = &l->file;
-    struct buf key = {0}, out = {0};
+    const enum static_found found = find(l, l->page, PAGE_MAX, &l->file);
 
-    if (file->fd >= 0 || file->encoding || file->bytes.len < PACK_MIN)
-        return;
-    buf_printf(&key, "%s%s %s", l->dir, path, file->etag);
-    if (gzip_pack(l->packed, key.data, buf_str(&file->bytes), &out)) {
-        buf_fini(&file->bytes);
-        file->bytes = out;
-        file->size = out.len;
-        file->encoding = "gzip";
-    } else {
-        buf_fini(&out);
-    }
-    buf_fini(&key);
-}
-
-static bool find_page(struct static_look *l)
-{
-    if (!static_file_find(l->opener, l->dir, l->page, PAGE_MAX, &l->file))
-        return false;
+    if (found != STATIC_FOUND)
+        return found;
     inject_base(l);
     tag_page(l);
-    if (l->gzip && l->packed)
-        pack(l, l->page);
-    return true;
+    return l->gzip && l->packed ? packed(l, l->page) : STATIC_FOUND;
 }
 
-static void look(struct job *job)
+static void look(struct static_look *l)
 {
-    struct static_look *l = (struct static_look *)job;
-
     l->is_page = strcmp(l->path, l->page) == 0;
-    if (!l->is_page && !is_private(l->path) && (l->found = find_file(l))) {
-        if (may_pack(l))
-            pack(l, l->path);
-        return;
-    }
-    if (!l->is_page && !l->fallback)
+    l->found = l->is_page || is_private(l->path) ? STATIC_NONE : find_file(l);
+    if (l->found != STATIC_NONE || (!l->is_page && !l->fallback))
         return;
     l->is_page = true;
     l->found = find_page(l);
+}
+
+static void look_on_pool(struct job *job)
+{
+    look((struct static_look *)job);
 }
 
 /* --- back on the loop --- */
@@ -240,18 +266,26 @@ static void free_look(struct static_look *l)
     free(l);
 }
 
-static void looked(struct job *job)
+/* Whether there is a response. */
+static bool finish(struct static_look *l)
 {
-    struct static_look *l = (struct static_look *)job;
-    void (*done)(bool answered, void *arg) = l->x ? l->done : NULL;
-    void *arg = l->arg;
-    const bool found = l->found;
+    const bool found = l->found == STATIC_FOUND;
 
     if (l->x && found)
         respond(l);
     else if (found)
         static_file_fini(&l->file);
     free_look(l);
+    return found;
+}
+
+static void looked(struct job *job)
+{
+    struct static_look *l = (struct static_look *)job;
+    void (*done)(bool answered, void *arg) = l->x ? l->done : NULL;
+    void *arg = l->arg;
+    const bool found = finish(l);
+
     if (done)
         done(found, arg);
 }
@@ -369,7 +403,7 @@ struct static_look *static_look_start(struct loop *loop,
         free_look(l);
         return NULL;
     }
-    l->job = (struct job){.work = look, .done = looked};
+    l->job = (struct job){.work = look_on_pool, .done = looked};
     l->loop = loop;
     l->opener = site->opener;
     l->packed = site->gzip;
@@ -381,6 +415,13 @@ struct static_look *static_look_start(struct loop *loop,
     l->fallback =
         (path.len == 0 || !strchr(last_part(l->path), '.') || path.at[path.len - 1] == '/') &&
         accepts(x, STR("accept"), "text/html");
+    l->cached = true;
+    look(l);
+    if (l->found != STATIC_BLOCKS) {
+        *answered = finish(l);
+        return NULL;
+    }
+    l->cached = false;
     loop_submit(loop, &l->job);
     return l;
 }

@@ -25,8 +25,8 @@ struct static_site {
 };
 
 /* Looks for what the exchange asks for. NULL: `*answered` says whether the response is there
- * already (405, 308) or there is nothing. Else `done` is called later, in the loop, with whether it
- * has made the response.
+ * already (405, 308, a file that the kernel has in memory) or there is nothing. Else `done` is
+ * called later, in the loop, with whether it has made the response.
  */
 struct static_look *static_look_start(struct loop *loop,
                                       const struct static_site *site,

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -17,7 +18,11 @@
 #include "http/h2o.h"
 #include "http/mime.h"
 
-enum { PIECE = 64 * 1024 };
+enum {
+    WHOLE = 128 * 1024, /* files up to this are read at once */
+    PIECE = 64 * 1024,
+    OPEN_FLAGS = O_RDONLY | O_NONBLOCK | O_NOCTTY,
+};
 
 /* --- finding --- */
 
@@ -31,11 +36,14 @@ static bool has_hidden_part(const char *path)
     return false;
 }
 
-static bool read_whole(struct static_file *file)
+/* `cached`: only what needs not be waited for. */
+static bool read_whole(struct static_file *file, bool cached)
 {
     while (file->bytes.len < file->size) {
         const size_t want = (size_t)file->size - file->bytes.len;
-        const ssize_t got = read(file->fd, buf_reserve(&file->bytes, want), want);
+        const struct iovec room = {buf_reserve(&file->bytes, want), want};
+        const ssize_t got = cached ? preadv2(file->fd, &room, 1, (off_t)file->bytes.len, RWF_NOWAIT)
+                                   : readv(file->fd, &room, 1);
         if (got < 0 && errno == EINTR)
             continue;
         if (got <= 0)
@@ -55,31 +63,66 @@ static void describe(struct static_file *file, const struct stat *info)
              (uint64_t)info->st_mtim.tv_sec, (unsigned long)info->st_mtim.tv_nsec);
 }
 
+static int open_file(const struct file_opener *opener, const char *dir, const char *path, int *fd)
+{
+    int root, rc = opener->root(dir, false, &root);
+
+    if (rc != 0)
+        return rc;
+    rc = opener->open(root, path, OPEN_FLAGS, fd);
+    close(root);
+    return rc;
+}
+
+static bool is_regular(struct static_file *file)
+{
+    struct stat info;
+
+    if (fstat(file->fd, &info) != 0 || !S_ISREG(info.st_mode))
+        return false;
+    describe(file, &info);
+    return true;
+}
+
 bool static_file_find(const struct file_opener *opener,
                       const char *dir,
                       const char *path,
                       size_t whole,
                       struct static_file *file)
 {
-    struct stat info;
-    int root;
-
     *file = (struct static_file){.fd = -1};
-    if (!*path || has_hidden_part(path) || opener->root(dir, false, &root) != 0)
+    if (!*path || has_hidden_part(path) || open_file(opener, dir, path, &file->fd) != 0)
         return false;
-    if (opener->open(root, path, O_RDONLY | O_NONBLOCK | O_NOCTTY, &file->fd) != 0)
-        file->fd = -1;
-    close(root);
-    if (file->fd < 0 || fstat(file->fd, &info) != 0 || !S_ISREG(info.st_mode)) {
-        static_file_fini(file);
-        return false;
-    }
-    describe(file, &info);
-    whole = whole > PIECE ? whole : PIECE;
-    if (file->size > whole || read_whole(file))
+    if (is_regular(file) &&
+        (file->size > (whole > WHOLE ? whole : WHOLE) || read_whole(file, false)))
         return true;
     static_file_fini(file);
     return false;
+}
+
+enum static_found static_file_find_cached(const struct file_opener *opener,
+                                          const char *dir,
+                                          const char *path,
+                                          size_t whole,
+                                          struct static_file *file)
+{
+    enum static_found found = STATIC_NONE;
+    int rc;
+
+    *file = (struct static_file){.fd = -1};
+    if (!*path || has_hidden_part(path))
+        return STATIC_NONE;
+    rc = opener->open_cached(dir, path, OPEN_FLAGS, &file->fd);
+    if (rc != 0)
+        return rc == ENOENT ? STATIC_NONE : STATIC_BLOCKS;
+    if (is_regular(file)) {
+        const bool read = file->size <= WHOLE && read_whole(file, true);
+        if (read || (file->size > WHOLE && file->size > whole))
+            return STATIC_FOUND;
+        found = STATIC_BLOCKS;
+    }
+    static_file_fini(file);
+    return found;
 }
 
 void static_file_fini(struct static_file *file)

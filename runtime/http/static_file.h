@@ -14,10 +14,11 @@
 struct exchange;
 struct loop;
 
-/* As files_root() and files_open() of data/files.h; both give an errno. */
+/* As files_root(), files_open() and files_open_cached() of data/files.h; each gives an errno. */
 struct file_opener {
     int (*root)(const char *path, bool create, int *fd);
     int (*open)(int root, const char *path, int flags, int *fd);
+    int (*open_cached)(const char *dir, const char *path, int flags, int *fd);
 };
 
 struct static_file {
@@ -37,6 +38,15 @@ bool static_file_find(const struct file_opener *opener,
                       const char *path,
                       size_t whole,
                       struct static_file *file);
+
+enum static_found { STATIC_NONE, STATIC_FOUND, STATIC_BLOCKS };
+
+/* The same for the loop: STATIC_BLOCKS, if the disk may have to be waited for. */
+enum static_found static_file_find_cached(const struct file_opener *opener,
+                                          const char *dir,
+                                          const char *path,
+                                          size_t whole,
+                                          struct static_file *file);
 void static_file_fini(struct static_file *file);
 
 /* Makes the file the answer of `x`, which has got a response of status 200 and what other headers

@@ -119,7 +119,7 @@ static int open_below(int root, const char *path, int flags, int *fd)
 
 static void test_files(void)
 {
-    static const struct file_opener opener = {open_root, open_below};
+    static const struct file_opener opener = {open_root, open_below, NULL};
     static const char *const hidden[] = {"", ".a", "a/.b", "../a", "./a.txt", "none", "sub"};
     char dir[] = "/tmp/buntime-static-XXXXXX";
     struct static_file file;
