@@ -184,7 +184,7 @@ int files_open_cached(const char *dir, const char *path, int flags, int *fd)
     root = open_how(AT_FDCWD, dir, O_PATH | O_DIRECTORY, RESOLVE_CACHED);
     if (root < 0)
         return EAGAIN;
-    *fd = open_how(root, path, flags, BENEATH | RESOLVE_CACHED);
+    *fd = open_how(root, *path ? path : ".", flags, BENEATH | RESOLVE_CACHED);
     rc = *fd >= 0 ? 0 : errno == ENOENT ? ENOENT : EAGAIN;
     close(root);
     return rc;

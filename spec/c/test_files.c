@@ -102,6 +102,23 @@ static void test_reading(bool without)
     }
 }
 
+/* After test_reading(): the kernel has looked all of them up. */
+static void test_cached(bool without)
+{
+    for (size_t i = 0; i < LEN(readings); i++) {
+        const struct reading *r = &readings[i];
+        const bool opens = r->rc == 0 || r->rc == EISDIR;
+        const int want = without ? EAGAIN : opens ? 0 : r->rc == ENOENT ? ENOENT : EAGAIN;
+        int fd = -1;
+        const int rc = files_open_cached(dir, r->path, O_RDONLY, &fd);
+        if (rc != want)
+            fprintf(stderr, "%s: %s\n", r->path, strerror(rc));
+        CHECK(rc == want);
+        if (rc == 0)
+            close(fd);
+    }
+}
+
 static void test_writing(void)
 {
     struct stat info;
@@ -211,6 +228,7 @@ int main(void)
         files_without_openat2(without);
         lay_out();
         test_reading(without);
+        test_cached(without);
         test_listing();
         test_writing();
         test_limits();

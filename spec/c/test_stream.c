@@ -1,6 +1,7 @@
 /* Streams over a memory exchange, and the answers that files give: no socket, no Lua. */
 #include "check.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -117,9 +118,47 @@ static int open_below(int root, const char *path, int flags, int *fd)
     return *fd < 0;
 }
 
+static bool in_memory;
+
+static int open_cached(const char *dir, const char *path, int flags, int *fd)
+{
+    int root, rc;
+
+    if (!in_memory)
+        return EAGAIN;
+    CHECK(open_root(dir, false, &root) == 0);
+    rc = open_below(root, path, flags, fd) == 0 ? 0 : errno == ENOENT ? ENOENT : EAGAIN;
+    close(root);
+    return rc;
+}
+
+static const struct file_opener opener = {open_root, open_below, open_cached};
+
+/* a.txt, just written, is in memory; large.txt is so large that it is not read at once. */
+static void test_cached_files(const char *dir, int root)
+{
+    struct static_file file;
+    const int fd = openat(root, "large.txt", O_WRONLY | O_CREAT, 0600);
+
+    CHECK(ftruncate(fd, 200000) == 0);
+    close(fd);
+    CHECK(static_file_find_cached(&opener, dir, "a.txt", 0, &file) == STATIC_BLOCKS);
+    in_memory = true;
+    CHECK(static_file_find_cached(&opener, dir, "a.txt", 0, &file) == STATIC_FOUND);
+    CHECK(file.fd < 0 && str_equal(buf_str(&file.bytes), STR("0123456789")));
+    static_file_fini(&file);
+    CHECK(static_file_find_cached(&opener, dir, "large.txt", 0, &file) == STATIC_FOUND);
+    CHECK(file.fd >= 0 && file.size == 200000);
+    static_file_fini(&file);
+    CHECK(static_file_find_cached(&opener, dir, "large.txt", 200000, &file) == STATIC_BLOCKS);
+    CHECK(static_file_find_cached(&opener, dir, "none", 0, &file) == STATIC_NONE);
+    CHECK(static_file_find_cached(&opener, dir, "sub", 0, &file) == STATIC_NONE);
+    CHECK(static_file_find_cached(&opener, dir, "./a.txt", 0, &file) == STATIC_NONE);
+    unlinkat(root, "large.txt", 0);
+}
+
 static void test_files(void)
 {
-    static const struct file_opener opener = {open_root, open_below, NULL};
     static const char *const hidden[] = {"", ".a", "a/.b", "../a", "./a.txt", "none", "sub"};
     char dir[] = "/tmp/buntime-static-XXXXXX";
     struct static_file file;
@@ -136,6 +175,7 @@ static void test_files(void)
     CHECK(static_file_find(&opener, dir, "a.txt", 0, &file));
     CHECK(file.size == 10 && file.fd < 0 && str_equal(buf_str(&file.bytes), STR("0123456789")));
     static_file_fini(&file);
+    test_cached_files(dir, root);
     unlinkat(root, "a.txt", 0);
     unlinkat(root, "sub", AT_REMOVEDIR);
     close(root);
