@@ -2,6 +2,7 @@
 
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "app/announce.h"
 #include "app/auth.h"
@@ -23,8 +24,11 @@ enum { ANNOUNCE_MS = 10000 };
 
 static void on_problem(void *app, const struct err *err)
 {
-    (void)app;
+    struct server *server = app;
+
     log_err(NULL, NULL, err);
+    if (strcmp(err->code, "BUS_MESSAGE") != 0)
+        surveys_give_up(server->surveys);
 }
 
 static void on_restored(void *app)

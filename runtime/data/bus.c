@@ -90,12 +90,20 @@ static bool is_echo(const struct bus *bus, struct str message)
     return bus_frame_read(message, &frame) && str_equal(frame.from, str_of(bus->id));
 }
 
+static void all_is_well(struct bus *bus)
+{
+    bus->echo_ms = clock_now_ns() / 1000000;
+    if (bus->problem && bus->options.on_restored)
+        bus->options.on_restored(bus->options.app);
+    bus->problem = false;
+}
+
 void bus_heard(struct bus *bus, struct str bytes)
 {
     struct bus_message *message;
 
     if (is_echo(bus, bytes)) {
-        bus->echo_ms = clock_now_ns() / 1000000;
+        all_is_well(bus);
         return;
     }
     loop_post(bus->options.loop, &bus->hear);
@@ -115,11 +123,8 @@ void bus_heard(struct bus *bus, struct str bytes)
 void bus_restored(struct bus *bus)
 {
     bus->restored = true;
-    bus->echo_ms = clock_now_ns() / 1000000;
     loop_post(bus->options.loop, &bus->hear);
-    if (bus->problem && bus->options.on_restored)
-        bus->options.on_restored(bus->options.app);
-    bus->problem = false;
+    all_is_well(bus);
 }
 
 void bus_problem(struct bus *bus, const char *code, const char *message)
@@ -213,7 +218,8 @@ bool bus_alone(const struct bus *bus)
 
 bool bus_hears(const struct bus *bus)
 {
-    return bus->way && bus->echo_ms > 0 && clock_now_ns() / 1000000 - bus->echo_ms < BUS_ECHO_MS;
+    return bus->way && !bus->problem && bus->echo_ms > 0 &&
+           clock_now_ns() / 1000000 - bus->echo_ms < BUS_ECHO_MS;
 }
 
 struct bus *bus_new(const struct bus_options *options)

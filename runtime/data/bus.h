@@ -28,8 +28,9 @@ struct bus_options {
     struct redis *redis;       /* borrowed until bus_free(), like the next; NULL: none */
     struct postgres *postgres; /* when there is no Redis */
     void *app;
-    void (*on_problem)(void *app, const struct err *err); /* once an outage; may be NULL */
-    void (*on_restored)(void *app);                       /* after a problem; may be NULL */
+    /* Once an outage; BUS_MESSAGE, once: something is no message. This and the next may be NULL. */
+    void (*on_problem)(void *app, const struct err *err);
+    void (*on_restored)(void *app); /* after an outage */
 };
 
 struct bus *bus_new(const struct bus_options *options);
@@ -44,8 +45,8 @@ void bus_free(struct bus *bus); /* before its databases; NULL is fine */
  */
 const char *bus_id(const struct bus *bus);
 bool bus_alone(const struct bus *bus); /* there is no database to find others by */
-/* Whether it hears what is sent: its own messages came back lately. Only of use when it sends
- * something every few seconds (data/roster.h does).
+/* Whether it hears what is sent: its own messages came back lately, and since then nothing went
+ * wrong. Only of use when it sends something every few seconds (data/roster.h does).
  */
 bool bus_hears(const struct bus *bus);
 

@@ -149,6 +149,15 @@ void surveys_gone(struct surveys *surveys, const char *id, bool said_so)
     }
 }
 
+void surveys_give_up(struct surveys *surveys)
+{
+    for (struct survey *survey = surveys->first; survey; survey = survey->next) {
+        for (size_t i = 0; i < survey->count; i++)
+            survey->people[i].lost = true;
+        end_if_complete(survey);
+    }
+}
+
 /* --- being asked --- */
 
 /* The number before the first space; 0: there is none. */

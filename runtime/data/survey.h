@@ -51,6 +51,7 @@ bool surveys_ask(
     struct surveys *surveys, struct str text, uint64_t timeout_ms, survey_done *done, void *arg);
 void surveys_forget(struct surveys *surveys, const void *arg); /* its `done` is not called */
 void surveys_gone(struct surveys *surveys, const char *id, bool said_so); /* as the roster says */
+void surveys_give_up(struct surveys *surveys); /* nobody can be heard: all end now */
 
 size_t surveys_answer_max(const struct surveys *surveys); /* bytes */
 void surveys_answer(struct surveys *surveys, const struct question *question, struct str text);

@@ -295,6 +295,24 @@ static void test_gone_meanwhile(void)
     close_all();
 }
 
+/* Nobody waits for answers that cannot come. */
+static void test_cut_meanwhile(void)
+{
+    open_all();
+    ask();
+    reply(&replicas[1], "well");
+    pass(50);
+    bus_problem(replicas[0].bus, "CONNECTION_LOST", "the wire is cut");
+    CHECK(!bus_hears(replicas[0].bus));
+    surveys_give_up(replicas[0].surveys);
+    pass(50);
+    CHECK(outcome.told == 1 && outcome.len == 2);
+    CHECK_STR(outcome.texts, "well - ");
+    pass(ROSTER_BEAT_MS);
+    CHECK(bus_hears(replicas[0].bus));
+    close_all();
+}
+
 static void test_nobody_and_nothing(void)
 {
     int here;
@@ -365,6 +383,7 @@ int main(void)
     test_cut_wire();
     test_answers();
     test_gone_meanwhile();
+    test_cut_meanwhile();
     test_nobody_and_nothing();
     test_odd_messages();
     test_many();

@@ -2,6 +2,7 @@
 
 local socket = require("socket")
 
+local archives = require("spec.support.archives")
 local fixtures = require("spec.support.fixtures")
 local http = require("spec.support.http")
 local postgres = require("spec.support.postgres")
@@ -217,6 +218,69 @@ describe("a reload", function()
   end)
 end)
 
+describe("an upload", function()
+  local function install(s, name)
+    local archive = archives.tgz({
+      { name .. "/manifest.yaml", ("name: %s\nbase: /%s\n"):format(name, name) },
+      { name .. "/plugin.lua", hello(name)["plugin.lua"] },
+    })
+    return s:post("/api/plugins/upload?reload=true", archives.form("p.tgz", archive))
+  end
+
+  it("is loaded by all replicas, also when two come at once", function()
+    local list = start_sharing(2, { REDIS_URL = db.url }, {})
+    wait_for_roster(list, 2)
+    local began = socket.gettime()
+    local answers = http.parallel(2, function(i)
+      return install(list[i], "up" .. i)
+    end)
+    -- None has waited for the other one in vain.
+    assert.is_true(socket.gettime() - began < 9)
+    for i, res in ipairs(answers) do
+      assert.equal(200, res.status, res.body)
+      assert.equal(2, #res:json().reload.replicas)
+      for _, s in ipairs(list) do
+        assert.equal("up" .. i, s:get(("/up%d/"):format(i)).body)
+      end
+    end
+    local res = list[2]:delete("/api/plugins/up1")
+    assert.equal(200, res.status, res.body)
+    assert.equal(404, list[1]:get("/up1/").status)
+    stop(list)
+  end)
+end)
+
+describe("without its database", function()
+  it("a reload says that nobody can be reached, and afterwards all is well", function()
+    local own = redis.start()
+    local list = start_sharing(2, { REDIS_URL = own.url }, { hello = hello("one") })
+    local a, b = unpack(list)
+    wait_for_roster(list, 2)
+    own:kill()
+    a:write("hello/plugin.lua", hello("two")["plugin.lua"])
+    local res = a:reload()
+    assert.equal(207, res.status)
+    assert.equal("REPLICAS_UNREACHABLE", res:json().replicasError.code)
+    assert.equal(2, #res:json().replicas)
+    assert.equal("NO_ANSWER", res:json().replicas[2].errors[1].code)
+    assert.equal("two", a:get("/hello/").body)
+    assert.equal("one", b:get("/hello/").body)
+
+    own:restart()
+    assert(process.eventually(function()
+      return a:reload().status == 200
+    end, GONE_SECONDS), "the replicas do not find each other again")
+    assert.equal("two", b:get("/hello/").body)
+    assert.is_truthy(a:wait_log("can be reached again"))
+    for _, s in ipairs(list) do
+      s:allow_errors("the other replicas cannot be reached")
+      assert.is_nil(s:log():find("not heard any more", 1, true))
+    end
+    stop(list)
+    own:stop()
+  end)
+end)
+
 -- Killing ------------------------------------------------------------------------------------------
 
 --- Without a goodbye: the supervisor first, so that it starts nothing anew.
@@ -277,7 +341,7 @@ describe("a replica that is killed", function()
         end
       end
     end)
-    assert.is_true(killed)
+    assert.is_true(killed and #keys > 0 and #values > 0)
 
     -- Right away, when nobody has noticed yet.
     local res = a:post("/api/plugins/reload", { headers = headers })
@@ -290,7 +354,11 @@ describe("a replica that is killed", function()
       for _, name in ipairs(values) do
         assert.equal("kept", s:get("/writer/" .. name):json().value)
       end
-      assert.is_true(#keys > 0)
+      for _, key in ipairs(keys) do
+        assert(process.eventually(function()
+          return s:get("/api/plugins", { headers = { ["X-API-Key"] = key } }).status == 200
+        end, 10), "a key is lost")
+      end
     end
     assert.is_true(a:get("/writer/sum"):json().value >= #values)
 

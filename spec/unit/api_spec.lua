@@ -492,6 +492,7 @@ describe("replicas", function()
     local res = reload()
     assert.equal(207, res.status)
     assert.equal("REPLICAS_UNREACHABLE", res:json().replicasError.code)
+    assert.equal(1000, fake.question[2])
   end)
 
   it("tell only of what the caller may see", function()

@@ -18,6 +18,8 @@ local M = {}
 
 --- The others may take this long, and twice as long as it took here.
 local WAIT_MS = 10000
+--- While they cannot be heard.
+local DEAF_MS = 1000
 
 --- What is announced of a reload.
 --- @param options buntime.ControlReload
@@ -68,22 +70,28 @@ local function tell_other(item)
   }
 end
 
+local function can_be_heard()
+  local _, hears = core.list()
+  return hears
+end
+
 --- Tells the others, and adds to the answer how it went there.
 local function announce(answer, outcome, options)
-  local _, hears = core.list()
   local list = json.array({ tell_own(answer) })
-  local all_ok = hears
-  for _, item in ipairs(ask(question(options), WAIT_MS + 2 * answer.durationMs)) do
+  local all_ok = true
+  local wait = can_be_heard() and WAIT_MS + 2 * answer.durationMs or DEAF_MS
+  for _, item in ipairs(ask(question(options), wait)) do
     local told = tell_other(item)
     list[#list + 1] = told
     all_ok = all_ok and told.ok
   end
   answer.replicas = list
+  local hears = can_be_heard()
   if not hears then
     local message = "the database between the replicas cannot be reached, so others may not know of this"
     answer.replicasError = { code = "REPLICAS_UNREACHABLE", message = message }
   end
-  if not all_ok then
+  if not all_ok or not hears then
     answer.ok = false
     outcome = outcome == "ok" and "partial" or outcome
   end
