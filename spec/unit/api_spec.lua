@@ -471,7 +471,7 @@ describe("replicas", function()
   end)
 
   it("that failed, or do not answer, make the outcome partial", function()
-    local failed = '{"ok":false,"generation":1,"errors":[{"plugin":"p","code":"X","message":"m"}],"more":3}'
+    local failed = '{"ok":false,"generation":1,"errors":[{"name":"p","code":"X","message":"m"}],"more":3}'
     local codes = { [failed] = "X", ["{"] = "BAD_ANSWER", ["[]"] = "BAD_ANSWER", [""] = "NO_ANSWER" }
     for answer, code in pairs(codes) do
       fake.answer.ok = true
@@ -496,11 +496,11 @@ describe("replicas", function()
   end)
 
   it("tell only of what the caller may see", function()
-    local errors = '[{"plugin":"p","code":"X","message":"m"},{"plugin":"@a/b","code":"Y","message":"m"}]'
+    local errors = '[{"name":"p","code":"X","message":"m"},{"name":"@a/b","code":"Y","message":"m"}]'
     fake.auth = { true, SCOPED }
     fake.others = { { id = "b", answer = '{"ok":false,"errors":' .. errors .. "}" }, { id = "c" } }
     local list = call("POST", "/api/plugins/%40a%2Fb/reload"):json().replicas
-    assert.same({ { plugin = "@a/b", code = "Y", message = "m" } }, list[2].errors)
+    assert.same({ { name = "@a/b", code = "Y", message = "m" } }, list[2].errors)
     assert.equal("NO_ANSWER", list[3].errors[1].code)
   end)
 end)
