@@ -11,6 +11,7 @@
 #include "conf/manifest.h"
 #include "conf/settings.h"
 #include "data/keyring.h"
+#include "data/redis.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
 #include "plugin/plugins.h"
@@ -90,6 +91,7 @@ void control_push_status(lua_State *L, struct plugins *plugins)
     set_unmet(L, options->settings);
     set_counts(L, plugins);
     set_flag(L, "keysUnread", options->keyring && keyring_problem(options->keyring));
+    set_flag(L, "redisAway", options->redis && redis_away(options->redis));
     lua_pushfstring(L, "%s/api", options->settings->api_prefix);
     lua_setfield(L, -2, "api");
 }

@@ -64,11 +64,21 @@ void redis_fail(struct redis_request *r, const char *code, const char *message)
     snprintf(r->error.message, sizeof(r->error.message), "%s", message);
 }
 
+static void note_away(const struct redis_request *r)
+{
+    if (r->ok)
+        r->redis->away = false;
+    else if (strncmp(r->error.code, "CONNECTION_", 11) == 0 ||
+             strcmp(r->error.code, "TIMEOUT") == 0)
+        r->redis->away = true;
+}
+
 void redis_finish(struct redis_request *r)
 {
     r->conn = NULL;
     r->redis->pending--;
     r->redis->pending_bytes -= r->size;
+    note_away(r);
     if (r->cancelled) {
         r->done(r);
         return;
@@ -301,6 +311,11 @@ void redis_close(struct redis *redis)
 const char *redis_label(const struct redis *redis)
 {
     return redis->label;
+}
+
+bool redis_away(const struct redis *redis)
+{
+    return redis->away;
 }
 
 unsigned redis_number(const struct redis *redis)

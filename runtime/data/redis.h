@@ -69,6 +69,9 @@ void redis_close(struct redis *redis); /* what waits or is on its way fails with
 const char *redis_label(const struct redis *redis); /* "host:port/number"; no password */
 unsigned redis_number(const struct redis *redis);   /* of its database */
 
+/* The last command that came to an end got no answer: nobody there, or nobody who speaks. */
+bool redis_away(const struct redis *redis);
+
 void redis_submit(struct redis *redis, struct redis_request *request);
 
 /* A command that is on its way is done all the same, but for one that blocks. */

@@ -83,6 +83,7 @@ struct redis {
 
     unsigned pins; /* kept by jobs and by redis_tell() */
     bool closed;
+    bool away; /* redis_away() */
 };
 
 /* --- redis.c --- */

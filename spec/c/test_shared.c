@@ -5,6 +5,7 @@
 
 #include "base/siphash.h"
 #include "data/shared.h"
+#include "data/shared_redis.h"
 #include "ev/loop.h"
 
 #include "check.h"
@@ -276,8 +277,51 @@ static void test_watch(void)
     shared_free(shared);
 }
 
+/* --- as it stands in Redis --- */
+
+static void test_decode(void)
+{
+    static const struct {
+        struct str bytes;
+        bool ok;
+        enum shared_type type;
+        double number;
+        bool flag;
+    } cases[] = {
+        {{"s", 1}, true, SHARED_TEXT, 0, false},
+        {{"sa\0b", 4}, true, SHARED_TEXT, 0, false},
+        {{"j{}", 3}, true, SHARED_JSON, 0, false},
+        {{"n1.5", 4}, true, SHARED_NUMBER, 1.5, false},
+        {{"n-0.10000000000000001", 21}, true, SHARED_NUMBER, -0.1, false},
+        {{"n1e+308", 7}, true, SHARED_NUMBER, 1e308, false},
+        {{"b1", 2}, true, SHARED_BOOLEAN, 0, true},
+        {{"b0", 2}, true, SHARED_BOOLEAN, 0, false},
+        {{NULL, 0}, false, 0, 0, false},
+        {{"n", 1}, false, 0, 0, false},
+        {{"n1x", 3}, false, 0, 0, false},
+        {{"n1\0", 3}, false, 0, 0, false},
+        {{"n1111111111111111111111111111111111111111111", 44}, false, 0, 0, false},
+        {{"b", 1}, false, 0, 0, false},
+        {{"b2", 2}, false, 0, 0, false},
+        {{"x1", 2}, false, 0, 0, false},
+    };
+    struct shared_value value;
+
+    for (size_t i = 0; i < LEN(cases); i++) {
+        CHECK(shared_redis_decode(cases[i].bytes, &value) == cases[i].ok);
+        if (!cases[i].ok)
+            continue;
+        CHECK(value.type == cases[i].type && value.number == cases[i].number);
+        CHECK(value.flag == cases[i].flag);
+        if (value.type <= SHARED_JSON)
+            CHECK(value.text.at == cases[i].bytes.at + 1 &&
+                  value.text.len == cases[i].bytes.len - 1);
+    }
+}
+
 int main(void)
 {
+    test_decode();
     test_siphash();
     test_values();
     test_limit();

@@ -307,10 +307,15 @@ describe("shared without Redis", function()
         assert.matches("^CONNECTION_", answer[3])
       end
       assert.equal(200, s:get("/chunks/ping").status)
+      local health = s:get("/api/health/ready")
+      assert.equal(200, health.status)
+      assert.equal("degraded", health:json().status)
+      assert.matches("^Redis %(REDIS_URL%) does not answer", health:json().reasons[1])
     end
     own:restart() -- empty, and knows no scripts
     assert.is_true(set(a, "w:x", 3))
     assert.is_true(set(b, "w:y", 4))
+    assert.equal("ok", b:get("/api/health/ready"):json().status)
     for _, s in ipairs({ a, b }) do
       local list = told(s, 2)
       assert.same({ "restored", "w:" }, list[2])

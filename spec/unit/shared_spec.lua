@@ -126,6 +126,11 @@ describe("shared", function()
       shared.delete("w:a")
     end)
 
+    it("takes functions", function()
+      local _, problem = pcall(shared.watch, "w:", print, true)
+      assert.matches("shared.watch: argument 3 must be a function, got boolean", problem)
+    end)
+
     it("can be stopped, also from inside", function()
       local count = 0
       local w

@@ -33,6 +33,13 @@ local function reasons(status)
   return list
 end
 
+--- What is wrong, but no reason to send requests elsewhere: it would be the same there.
+local function add_cares(status, list)
+  if status.redisAway then
+    list[#list + 1] = "Redis (REDIS_URL) does not answer; what the replicas share by it fails"
+  end
+end
+
 local function word(status, list)
   if status.stopping then
     return "stopping"
@@ -40,6 +47,9 @@ local function word(status, list)
     return "starting"
   elseif #list > 0 then
     return "unavailable"
+  end
+  if status.redisAway then
+    return "degraded"
   end
   for _, state in ipairs(UNWELL) do
     if status.plugins[state] then
@@ -52,15 +62,17 @@ end
 --- @return table answer, integer http
 local function describe(status)
   local list = reasons(status)
+  local ok = #list == 0
   local answer = {
-    ok = #list == 0,
+    ok = ok,
     status = word(status, list),
     version = status.version,
     uptime = status.uptime,
     generation = status.generation,
     reasons = list,
   }
-  return answer, #list == 0 and 200 or 503
+  add_cares(status, list)
+  return answer, ok and 200 or 503
 end
 
 routes:get("/", function(c)
