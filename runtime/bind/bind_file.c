@@ -110,13 +110,38 @@ static struct file_value *push_value(lua_State *L)
     return value;
 }
 
-/* open(path) -> file, or nil when there is no such file within reach. Waits. */
+/* What the kernel has in memory need not be waited for. */
+static bool look_in_memory(const char *const dirs[2], const char *path, struct static_file *file)
+{
+    enum static_found found = STATIC_NONE;
+
+    for (size_t i = 0; i < 2 && found == STATIC_NONE; i++) {
+        if (dirs[i])
+            found = static_file_find_cached(&opener, dirs[i], path, 0, file);
+    }
+    return found == STATIC_FOUND;
+}
+
+static struct opening *
+new_opening(struct task *task, const char *const dirs[2], const char *path, int keep)
+{
+    struct opening *o = mem_alloc(sizeof(*o));
+
+    o->job = (struct job){.work = look, .done = looked};
+    o->task = task;
+    o->keep = keep;
+    for (size_t i = 0; i < 2; i++)
+        o->dirs[i] = dirs[i] ? mem_copy(dirs[i]) : NULL;
+    o->path = mem_copy(path);
+    return o;
+}
+
+/* open(path) -> file, or nil when there is no such file within reach. May wait. */
 static int open_file(lua_State *L)
 {
-    const char *path = luaL_checkstring(L, 1), *plugin, *data;
+    const char *path = luaL_checkstring(L, 1), *dirs[2];
     struct file_value *value;
     struct opening *o;
-    int keep;
 
     if (!task_current(L) || !vm_loop(vm_of(L)))
         return luaL_error(L, "cannot wait here: no task is running");
@@ -125,19 +150,16 @@ static int open_file(lua_State *L)
         return 1;
     }
     lua_settop(L, 1);
-    plugin = roots_push_plugin(L);
-    data = roots_push_data(L);
+    dirs[0] = roots_push_plugin(L);
+    dirs[1] = roots_push_data(L);
+    lua_pushboolean(L, 1);
     value = push_value(L);
-    lua_pushvalue(L, -1);
-    keep = luaL_ref(L, LUA_REGISTRYINDEX);
-    o = mem_alloc(sizeof(*o));
-    o->job = (struct job){.work = look, .done = looked};
-    o->task = task_current(L);
+    if (look_in_memory(dirs, path, &value->file)) {
+        value->name = mem_copy(path);
+        return 2;
+    }
+    o = new_opening(task_current(L), dirs, path, luaL_ref(L, LUA_REGISTRYINDEX));
     o->value = value;
-    o->keep = keep;
-    o->dirs[0] = plugin ? mem_copy(plugin) : NULL;
-    o->dirs[1] = data ? mem_copy(data) : NULL;
-    o->path = mem_copy(path);
     loop_submit(vm_loop(vm_of(L)), &o->job);
     return task_wait(L, stop_waiting, o);
 }

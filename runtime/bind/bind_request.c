@@ -25,8 +25,8 @@ struct request_ref *request_ref(lua_State *L, int arg)
 {
     struct request_ref *ref = lua_touserdata(L, arg);
 
-    if (!ref || lua_type(L, arg) != LUA_TUSERDATA || lua_objlen(L, arg) != sizeof(*ref) ||
-        ref->magic != &magic)
+    /* what is no full userdata has no address, or no length */
+    if (!ref || lua_objlen(L, arg) != sizeof(*ref) || ref->magic != &magic)
         return NULL;
     return ref;
 }

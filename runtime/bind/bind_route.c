@@ -32,8 +32,8 @@ static struct lua_tree *check_tree(lua_State *L)
 {
     struct lua_tree *t = lua_touserdata(L, 1);
 
-    if (!t || lua_type(L, 1) != LUA_TUSERDATA || lua_objlen(L, 1) != sizeof(*t) ||
-        t->magic != &magic)
+    /* what is no full userdata has no address, or no length */
+    if (!t || lua_objlen(L, 1) != sizeof(*t) || t->magic != &magic)
         luaL_typerror(L, 1, TYPE);
     if (!t->tree)
         luaL_error(L, TYPE " is closed");

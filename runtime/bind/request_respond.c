@@ -214,30 +214,16 @@ const void *response_source_magic(void)
     return &magic;
 }
 
-/* The source of the response at 2, if it has one, becomes the exchange's. */
-static void attach_source(lua_State *L)
+/* The source at `index` becomes the exchange's. */
+static void attach_source(lua_State *L, int index)
 {
-    const struct response_source *source;
+    const struct response_source *source = lua_touserdata(L, index);
 
-    push_member(L, RESPONSE_SOURCE);
-    if (lua_isnil(L, -1))
-        return;
-    source = lua_touserdata(L, -1);
-    if (lua_type(L, -1) != LUA_TUSERDATA || lua_objlen(L, -1) < sizeof(*source) ||
+    if (lua_type(L, index) != LUA_TUSERDATA || lua_objlen(L, index) < sizeof(*source) ||
         source->magic != response_source_magic())
         luaL_error(L, "a response's source must be a stream or a file, got a %s",
-                   luaL_typename(L, -1));
-    source->attach(L, lua_gettop(L), request_live(L, 1));
-}
-
-static bool has_source(lua_State *L)
-{
-    bool has;
-
-    push_member(L, RESPONSE_SOURCE);
-    has = !lua_isnil(L, -1);
-    lua_pop(L, 1);
-    return has;
+                   luaL_typename(L, index));
+    source->attach(L, index, request_live(L, 1));
 }
 
 /* respond(req, response): the answer, so far unsent. Raises, and changes nothing, if something in
@@ -248,11 +234,14 @@ int request_respond(lua_State *L)
     struct exchange *x = request_live(L, 1)->x;
     struct collected headers;
     unsigned status;
+    bool has_source;
 
     luaL_checktype(L, 2, LUA_TTABLE);
     lua_settop(L, 2);
-    status = check_status(L, has_source(L));
-    push_body(L); /* req res body */
+    push_member(L, RESPONSE_SOURCE);
+    has_source = !lua_isnil(L, 3);
+    status = check_status(L, has_source);
+    push_body(L); /* req res source body */
     headers.count = 0;
     if (push_headers(L))
         collect_headers(L, &headers);
@@ -264,9 +253,10 @@ int request_respond(lua_State *L)
         exchange_res_add_header(x, STR("content-type"), request_to_str(L, -1));
     for (size_t i = 0; i < headers.count; i++)
         exchange_res_add_header(x, headers.at[i].name, headers.at[i].value);
-    if (lua_isstring(L, 3) && status != 204 && status != 304)
-        exchange_res_set_body(x, request_to_str(L, 3));
-    attach_source(L);
+    if (lua_isstring(L, 4) && status != 204 && status != 304)
+        exchange_res_set_body(x, request_to_str(L, 4));
+    if (has_source)
+        attach_source(L, 3);
     return 0;
 }
 
