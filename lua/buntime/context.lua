@@ -44,8 +44,12 @@ local function misuse(c, what, problem, ...)
   blame.raise(("c:%s: "):format(what) .. problem:format(...), route and route.handler)
 end
 
+local function is_status(value)
+  return type(value) == "number" and value % 1 == 0 and value >= 200 and value <= 599
+end
+
 local function check_status(c, what, status)
-  if type(status) ~= "number" or status % 1 ~= 0 or status < 200 or status > 599 then
+  if not is_status(status) then
     misuse(c, what, "status must be an integer from 200 to 599, got %s", tostring(status))
   end
   return status
@@ -377,8 +381,7 @@ function M.settle(c, fn, value, more)
     res = convert(c, fn, value, more)
   end
   local status = res.status
-  local wrong = type(status) ~= "number" or status < 200 or status > 599 or status % 1 ~= 0
-  if wrong and not (status == 101 and res.source) then
+  if status ~= 200 and not is_status(status) and not (status == 101 and res.source) then
     local problem = "answered with status %s (an integer from 200 to 599 was expected)"
     refuse(c, fn, problem:format(tostring(status)))
   end

@@ -81,10 +81,8 @@ static char *push_buffer(lua_State *L, struct json_codec *codec, size_t cap)
     return data;
 }
 
-void json_open(struct json_out *out, lua_State *L)
+void json_open(struct json_out *out, struct json_codec *codec, lua_State *L)
 {
-    struct json_codec *codec = json_codec(L);
-
     if (codec->taken || !codec->data || codec->cap > BUFFER_KEPT) {
         push_buffer(L, codec, BUFFER_FIRST);
     } else {
@@ -209,11 +207,11 @@ bool json_is_array(lua_State *L, int index)
     return marked;
 }
 
-/* encode(value) -> text */
+/* encode(value) -> text. Its upvalue is the codec. */
 static int encode(lua_State *L)
 {
     luaL_checkany(L, 1);
-    json_encode_value(L, 1);
+    json_push_encoded(lua_touserdata(L, lua_upvalueindex(1)), L, 1);
     return 1;
 }
 
@@ -258,7 +256,10 @@ static int is_array(lua_State *L)
 }
 
 static const luaL_Reg functions[] = {
-    {"encode", encode}, {"decode", decode}, {"array", array}, {"is_array", is_array}, {NULL, NULL},
+    {"decode", decode},
+    {"array", array},
+    {"is_array", is_array},
+    {NULL, NULL},
 };
 
 int bind_json_open(lua_State *L)
@@ -267,6 +268,9 @@ int bind_json_open(lua_State *L)
         codec_new(L);
     lua_newtable(L);
     luaL_register(L, NULL, functions);
+    lua_pushlightuserdata(L, json_codec(L));
+    lua_pushcclosure(L, encode, 1);
+    lua_setfield(L, -2, "encode");
     lua_pushlightuserdata(L, NULL);
     lua_setfield(L, -2, "null");
     lua_pushlightuserdata(L, (void *)&json_empty_array);

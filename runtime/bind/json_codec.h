@@ -38,7 +38,7 @@ struct json_out {
 };
 
 /* Pushes a buffer. Raises when the budget is spent, as json_grow() does. */
-void json_open(struct json_out *out, lua_State *L);
+void json_open(struct json_out *out, struct json_codec *codec, lua_State *L);
 void json_grow(struct json_out *out, size_t more);
 
 /* The buffer may be used again; the caller takes it off the stack. */
@@ -49,6 +49,9 @@ static inline void json_need(struct json_out *out, size_t more)
     if ((size_t)(out->end - out->at) < more)
         json_grow(out, more);
 }
+
+/* json_encode_value() for who has the codec at hand. */
+void json_push_encoded(struct json_codec *codec, lua_State *L, int index);
 
 /* With its quotes. False: it is not UTF-8. */
 bool json_write_string(struct json_out *out, const char *s, size_t len);

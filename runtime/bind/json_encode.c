@@ -352,13 +352,13 @@ static void write_value(struct writer *w)
 }
 
 /* Pushes the buffer. */
-static void encode(struct json_out *out, lua_State *L, int index)
+static void encode(struct json_out *out, struct json_codec *codec, lua_State *L, int index)
 {
     struct writer w; /* not cleared: `open` is 8 KB, and only what is open is read */
 
     luaL_checkstack(L, 2 * SLOTS_A_LEVEL, "json.encode");
     lua_pushvalue(L, index);
-    json_open(&w.out, L);
+    json_open(&w.out, codec, L);
     lua_insert(L, -2); /* buffer value */
     w.out.slot--;
     w.L = L;
@@ -373,19 +373,24 @@ struct str json_encode(lua_State *L, int index)
 {
     struct json_out out;
 
-    encode(&out, L, index);
+    encode(&out, json_codec(L), L, index);
     json_close(&out);
     lua_pop(L, 1);
     return (struct str){out.data, (size_t)(out.at - out.data)};
 }
 
-void json_encode_value(lua_State *L, int index)
+void json_push_encoded(struct json_codec *codec, lua_State *L, int index)
 {
     struct json_out out;
 
-    encode(&out, L, index);
+    encode(&out, codec, L, index);
     /* The collector may run here, and finalizers with it: the buffer is still taken. */
     lua_pushlstring(L, out.data, (size_t)(out.at - out.data));
     json_close(&out);
     lua_remove(L, -2);
+}
+
+void json_encode_value(lua_State *L, int index)
+{
+    json_push_encoded(json_codec(L), L, index);
 }

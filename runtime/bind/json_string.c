@@ -332,7 +332,7 @@ static bool read_escaped(struct json_in *in, const char *start)
     struct json_out out;
     bool ok;
 
-    json_open(&out, in->L); /* buffer */
+    json_open(&out, in->codec, in->L); /* buffer */
     ok = unescape(in, start, &out);
     if (ok) {
         lua_pushlstring(in->L, out.data, (size_t)(out.at - out.data));
