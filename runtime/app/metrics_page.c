@@ -10,7 +10,9 @@
 #include "app/server.h"
 #include "base/buf.h"
 #include "conf/settings.h"
+#include "data/bus.h"
 #include "data/metrics.h"
+#include "data/roster.h"
 #include "http/server.h"
 #include "plugin/generation.h"
 #include "plugin/instance.h"
@@ -76,6 +78,22 @@ static void write_process(const struct server *server, struct buf *out)
            open_descriptors());
     single(out, "process_start_time_seconds", "gauge", "When the server process began.",
            (double)time(NULL) - age);
+}
+
+/* --- replicas --- */
+
+static void write_replicas(const struct server *server, struct buf *out)
+{
+    double count = 1; /* this one */
+
+    if (!server->bus || bus_alone(server->bus))
+        return;
+    for (const struct roster_entry *e = roster_first(server->roster); e; e = e->next)
+        count++;
+    single(out, "buntime_replicas", "gauge", "Servers of this deployment, as this one knows.",
+           count);
+    single(out, "buntime_replicas_reachable", "gauge", "Whether the others can be heard, 1 or 0.",
+           bus_hears(server->bus));
 }
 
 /* --- plugins --- */
@@ -268,6 +286,7 @@ void metrics_page(void *app, struct buf *out)
     const struct server *server = app;
 
     write_process(server, out);
+    write_replicas(server, out);
     single(out, "buntime_http_requests_in_flight", "gauge", "Requests that are being answered.",
            server->run_count);
     single(out, "buntime_http_open_exchanges", "gauge",

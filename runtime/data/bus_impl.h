@@ -6,7 +6,7 @@
 #include "ev/loop.h"
 
 enum {
-    BUS_OUT_MAX = 1024,        /* messages that are on their way to the database */
+    BUS_OUT_MAX = 10000,       /* messages that are on their way to the database */
     BUS_OUT_BYTES = 16 << 20,  /* of these */
     BUS_IN_BYTES = 16 << 20,   /* that wait to be heard */
     BUS_TURN = 256,            /* messages heard in one turn of the loop */
