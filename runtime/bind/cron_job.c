@@ -214,17 +214,11 @@ static void settle(struct cron_job *job, bool runs)
 static void tell_unknown(const struct cron_job *job, const char *problem)
 {
     const struct instance *instance = vm_host(job->vm);
-    const struct plugins_options *options =
-        instance && instance->plugins ? plugins_options(instance->plugins) : NULL;
-    char message[512];
 
-    if (!options || !options->on_notice)
-        return;
-    snprintf(message, sizeof(message),
-             "the schedule %s is run, although other replicas may run it too: Redis does not say "
-             "(%.200s)",
-             job->resource.label, problem);
-    options->on_notice(options->app, LOG_WARN, vm_name(job->vm), message);
+    plugins_notice(instance->plugins, LOG_WARN, vm_name(job->vm),
+                   "the schedule %s is run, although other replicas may run it too: Redis does not "
+                   "say (%.200s)",
+                   job->resource.label, problem);
 }
 
 /* A short outage is waited for; then it is rather run twice than not at all. */

@@ -188,14 +188,16 @@ void plugins_fault(struct instance *instance,
                    const char *phase,
                    const char *request_id);
 
-/* --- for plugin/ itself --- */
-void plugin_ref(struct plugin *plugin);
-void plugin_unref(struct plugin *plugin); /* NULL is fine */
+/* Tells the log, by `on_notice`. */
 void plugins_notice(struct plugins *plugins,
                     enum log_level level,
                     const char *plugin,
                     const char *fmt,
                     ...) PRINTF_LIKE(4, 5);
+
+/* --- for plugin/ itself --- */
+void plugin_ref(struct plugin *plugin);
+void plugin_unref(struct plugin *plugin); /* NULL is fine */
 void plugins_leak(struct instance *instance, const char *kind, const char *label);
 void plugins_drained(struct plugins *plugins, struct instance *instance);
 void plugins_call_done(struct instance *instance); /* a service call has ended */
