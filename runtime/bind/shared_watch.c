@@ -26,7 +26,11 @@
 enum {
     QUEUE_MAX = 1024,
     QUEUE_BYTES = 4 << 20,
-    TELL_AT_ONCE = 64,  /* then other work gets its turn */
+    REDIS_QUEUE_MAX = 10000, /* what others change comes in large pieces */
+    REDIS_QUEUE_BYTES = 16 << 20,
+    SEARCH_MAX = 1024,  /* of what waits, for an older change of a key */
+    TELL_AT_ONCE = 64,  /* and as many as can be told in */
+    TELL_NS = 1000000,  /* this time; then other work gets its turn */
     PATIENCE_MS = 5000, /* for Redis to agree */
 };
 
@@ -56,7 +60,7 @@ struct lua_watch {
     int restored;         /* told when changes may have been missed */
     struct change *first; /* the oldest */
     struct change **last;
-    size_t count, bytes;
+    size_t count, bytes, most, most_bytes;
     bool running;    /* a task of it has not ended */
     bool overflowed; /* and that was reported */
     bool held;       /* tell() uses the struct */
@@ -117,11 +121,14 @@ static void close_resource(struct resource *resource)
 static void overflow(struct lua_watch *w, struct str key)
 {
     struct change **at = &w->first;
+    bool found = false;
     struct err err;
 
-    while (*at && !str_equal((struct str){(*at)->bytes, (*at)->key_len}, key))
-        at = &(*at)->next;
-    drop(w, *at ? at : &w->first);
+    for (int i = 0; i < SEARCH_MAX && *at && !found; i++) {
+        found = str_equal((struct str){(*at)->bytes, (*at)->key_len}, key);
+        at = found ? at : &(*at)->next;
+    }
+    drop(w, found ? at : &w->first);
     if (w->overflowed)
         return;
     w->overflowed = true;
@@ -144,7 +151,7 @@ static void note(struct lua_watch *w, struct str key, const struct shared_value 
     memcpy(change->bytes, key.at, key.len);
     memcpy(change->bytes + key.len, text.at, text.len);
     change->value.text = (struct str){change->bytes + key.len, text.len};
-    while (w->count > 0 && (w->count >= QUEUE_MAX || w->bytes + size_of(change) > QUEUE_BYTES))
+    while (w->count > 0 && (w->count >= w->most || w->bytes + size_of(change) > w->most_bytes))
         overflow(w, key);
     *w->last = change;
     w->last = &change->next;
@@ -279,9 +286,14 @@ static void tell(struct post *post)
 {
     struct lua_watch *w = (struct lua_watch *)((char *)post - offsetof(struct lua_watch, post));
 
+    const uint64_t began_ns = clock_now_ns();
+
     w->held = true;
-    for (int i = 0; i < TELL_AT_ONCE && w->first && !w->running && !w->closed; i++)
+    for (unsigned i = 0; w->first && !w->running && !w->closed; i++) {
+        if (i >= TELL_AT_ONCE && clock_now_ns() - began_ns > TELL_NS)
+            break;
         tell_one(w);
+    }
     w->held = false;
     if (!w->closed && w->first && !w->running)
         loop_post(vm_loop(w->vm), post);
@@ -304,6 +316,8 @@ static struct lua_watch *new_watch(lua_State *L, struct str prefix)
     w->post.run = tell;
     w->value = LUA_NOREF;
     w->last = &w->first;
+    w->most = QUEUE_MAX;
+    w->most_bytes = QUEUE_BYTES;
     w->resource.kind = "watch";
     w->resource.close = close_resource;
     return w;
@@ -327,6 +341,8 @@ static int watch_redis(lua_State *L, struct lua_watch *w, struct redis *redis, i
     } else {
         luaL_unref(L, LUA_REGISTRYINDEX, value);
     }
+    w->most = REDIS_QUEUE_MAX;
+    w->most_bytes = REDIS_QUEUE_BYTES;
     shared_redis_watch_start(&w->remote, redis, vm_loop(w->vm));
     return w->waiting ? task_wait(L, undo, w) : 2;
 }
