@@ -76,7 +76,7 @@ if(TARGET buntime)
   endforeach()
 
   # A few of them again with the collector at its most aggressive
-  foreach(title services hooks reload routing redis)
+  foreach(title services hooks reload routing redis replicas_shared)
     add_spec(integration/gc/${title} integration 180 spec/integration/${title}_spec.lua
       $<TARGET_FILE:buntime>)
     set_property(TEST integration/gc/${title} APPEND PROPERTY ENVIRONMENT "BUNTIME_GC_STRESS=1")
