@@ -362,6 +362,15 @@ void exchange_res_set_body(struct exchange *x, struct str body)
     x->res_body = exchange_copy(x, body);
 }
 
+void exchange_res_take_body(struct exchange *x, struct buf *bytes, struct str part)
+{
+    exchange_drop_source(x);
+    buf_fini(&x->taken);
+    x->taken = *bytes;
+    *bytes = (struct buf){0};
+    x->res_body = part;
+}
+
 void exchange_res_set_source(struct exchange *x, struct exchange_source *source)
 {
     x->source = source;
@@ -373,6 +382,13 @@ void exchange_drop_source(struct exchange *x)
     x->source = NULL;
     if (source)
         source->drop(source);
+}
+
+void exchange_fini(struct exchange *x)
+{
+    exchange_drop_source(x);
+    x->res_body = (struct str){0};
+    buf_fini(&x->taken);
 }
 
 bool exchange_bodiless(const struct exchange *x)

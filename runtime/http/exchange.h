@@ -17,6 +17,8 @@
 
 #include "base/str.h"
 
+struct buf;
+
 struct exchange;
 
 struct header {
@@ -65,6 +67,8 @@ void exchange_res_set_header(struct exchange *x, struct str name, struct str val
 void exchange_res_remove_header(struct exchange *x, struct str name);
 struct str exchange_res_body(const struct exchange *x);
 void exchange_res_set_body(struct exchange *x, struct str body);
+/* Without a copy: `bytes` are the exchange's from now on, and `part` of them is the body. */
+void exchange_res_take_body(struct exchange *x, struct buf *bytes, struct str part);
 
 /* A body that is made while it is sent, in place of the response's body. It is its maker's; the
  * exchange holds a pointer until it has called `drop` (never sent, or the client is gone) or until

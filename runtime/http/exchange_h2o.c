@@ -253,7 +253,7 @@ static void on_disposed(void *data)
     hx->server->open_exchanges--;
     waiting_end(hx);
     stream_fini(hx);
-    exchange_drop_source(x);
+    exchange_fini(x);
     if (hx->cut_upload)
         http2_refused(peer_of(hx->req), hx->req);
     if (x->sent)

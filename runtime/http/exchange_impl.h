@@ -6,6 +6,7 @@
  */
 #pragma once
 
+#include "base/buf.h"
 #include "http/exchange.h"
 
 struct exchange_ops {
@@ -34,6 +35,7 @@ struct exchange {
     struct str id, method, path, query, body, scheme, authority, ip, token;
     struct header_list req, res;
     struct str res_body;
+    struct buf taken; /* what res_body may be part of */
     unsigned status;
     bool loaded; /* the request's headers are in `req` */
     bool has_response;
@@ -45,6 +47,9 @@ struct exchange {
 
 struct str exchange_copy(struct exchange *x, struct str s);
 void exchange_drop_source(struct exchange *x);
+
+/* What is not in the exchange's own memory goes; so does the body. */
+void exchange_fini(struct exchange *x);
 
 /* Whether the response goes without a body, whatever it says. */
 bool exchange_bodiless(const struct exchange *x);

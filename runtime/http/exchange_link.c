@@ -119,7 +119,7 @@ void exchange_link_free(struct exchange *x)
 {
     if (!x)
         return;
-    exchange_drop_source(x);
+    exchange_fini(x);
     arena_fini(&link_of(x)->arena);
     free(x);
 }

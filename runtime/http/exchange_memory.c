@@ -141,7 +141,7 @@ void exchange_free(struct exchange *x)
     if (!x)
         return;
     struct memory_exchange *m = (struct memory_exchange *)x;
-    exchange_drop_source(x);
+    exchange_fini(x);
     arena_fini(&m->arena);
     buf_fini(&m->body);
     free(m);

@@ -228,7 +228,8 @@ static void set_body(
 
     if (file->fd < 0) {
         if (end > from)
-            exchange_res_set_body(x, (struct str){file->bytes.data + from, (size_t)(end - from)});
+            exchange_res_take_body(x, &file->bytes,
+                                   (struct str){file->bytes.data + from, (size_t)(end - from)});
         return;
     }
     body = mem_alloc(sizeof(*body));

@@ -223,6 +223,24 @@ static void test_head_has_no_body(void)
     exchange_free(x);
 }
 
+/* The sanitizer tells of what is not freed, or freed too early. */
+static void test_taken_body(void)
+{
+    struct exchange *x = make("GET", "/");
+    struct buf bytes = {0};
+    exchange_respond(x, 200);
+    for (int i = 0; i < 2; i++) { /* the second time takes the place of the first */
+        buf_puts(&bytes, "0123456789");
+        exchange_res_take_body(x, &bytes, (struct str){bytes.data + 2, 3});
+        CHECK(!bytes.data && bytes.len == 0);
+        CHECK_TEXT(exchange_res_body(x), "234");
+    }
+    exchange_res_set_body(x, exchange_res_body(x)); /* as a hook that leaves it as it is */
+    exchange_send(x);
+    CHECK_TEXT(exchange_res_body(x), "234");
+    exchange_free(x);
+}
+
 int main(void)
 {
     test_targets();
@@ -232,5 +250,6 @@ int main(void)
     test_removal();
     test_error();
     test_head_has_no_body();
+    test_taken_body();
     return 0;
 }
