@@ -3,6 +3,7 @@
  * over TLS at a second port.
  */
 #include <arpa/inet.h>
+#include <errno.h>
 #include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
@@ -108,7 +109,7 @@ int main(int argc, char **argv)
         secure.ssl_ctx = certified(argv[4], argv[5]);
         serve(argv[3], &secure);
     }
-    while (h2o_evloop_run(context.loop, INT32_MAX) == 0) {
+    while (h2o_evloop_run(context.loop, INT32_MAX) == 0 || errno == EINTR) {
     }
     return 1;
 }

@@ -76,15 +76,15 @@ static bool is_control(unsigned char byte)
 
 enum look { ORDINARY, NEEDS_WORK, REFUSED };
 
-/* Control characters, '%', '/' and '\\': one bit for each byte there is. */
-static bool is_special(unsigned char byte)
+/* Control characters, '%', '/' and '\\': one bit for each byte there is. Letters need no look. */
+static inline bool is_special(unsigned char byte)
 {
     static const uint64_t special[4] = {
         UINT64_C(0xFFFFFFFF) | UINT64_C(1) << '%' | UINT64_C(1) << '/',
         UINT64_C(1) << ('\\' - 64) | UINT64_C(1) << (0x7F - 64),
     };
 
-    return special[byte >> 6] >> (byte & 63) & 1;
+    return (byte < 'a' || byte > 'z') && special[byte >> 6] >> (byte & 63) & 1;
 }
 
 /* A dot matters only where a segment starts, so "/style.css" is ordinary. */

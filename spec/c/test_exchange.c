@@ -1,6 +1,7 @@
 /* The exchange, on its memory transport: what is set is what is read, and what is sent. */
 #include "check.h"
 
+#include "base/buf.h"
 #include "http/exchange.h"
 
 static void check_text(struct str got, const char *want, int line)
