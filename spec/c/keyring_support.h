@@ -160,13 +160,13 @@ static inline void ran(struct postgres_request *request)
     ((struct run *)request)->done = true;
 }
 
-/* A statement beside the keyring. */
-static inline void run_sql(const char *sql)
+/* A statement beside the keyring. Returns the transaction, which 0 is none of. */
+static inline uint64_t run_in(uint64_t transaction, enum postgres_verb verb, const char *sql)
 {
-    struct run run = {.request = {.verb = POSTGRES_EXEC, .done = ran}};
+    struct run run = {.request = {.verb = verb, .transaction = transaction, .done = ran}};
 
     run.request.sql = mem_copy(sql);
-    run.request.sql_len = strlen(sql);
+    run.request.sql_len = sql ? strlen(sql) : 0;
     postgres_submit(database, &run.request);
     while (!run.done)
         loop_turn(loop, 10);
@@ -174,6 +174,12 @@ static inline void run_sql(const char *sql)
         fprintf(stderr, "%s: %s\n", sql, run.request.error.message);
     CHECK(run.request.ok);
     postgres_request_fini(&run.request);
+    return run.request.transaction;
+}
+
+static inline void run_sql(const char *sql)
+{
+    run_in(0, POSTGRES_EXEC, sql);
 }
 
 static inline void remove_state(void)

@@ -145,6 +145,65 @@ static void test_tables_lost(void)
     remove_state();
 }
 
+/* --- the tables are made once --- */
+
+enum { AT_ONCE = 4 };
+
+static void ignore_reading(void *keyring)
+{
+    (void)keyring;
+}
+
+static void count_read(void *keyring, const struct err *err)
+{
+    if (err)
+        fprintf(stderr, "%s\n", err->message);
+    CHECK(!err);
+    ++*(unsigned *)keyring;
+}
+
+static bool is_true(const char *condition)
+{
+    char *sql = mem_printf("SELECT 1 WHERE %s", condition);
+    struct run run = {.request = {.verb = POSTGRES_ROWS, .sql = sql, .done = ran}};
+    bool is;
+
+    run.request.sql_len = strlen(sql);
+    postgres_submit(database, &run.request);
+    while (!run.done)
+        loop_turn(loop, 10);
+    CHECK(run.request.ok);
+    is = run.request.row_count == 1;
+    postgres_request_fini(&run.request);
+    return is;
+}
+
+/* All of them find no tables, and wait for somebody who is about to make one and then does not. */
+static void test_tables_made_once(void)
+{
+    struct postgres *pools[AT_ONCE];
+    struct key_store *stores[AT_ONCE];
+    unsigned read = 0;
+    const struct key_sink sink = {.keyring = &read, .reading = ignore_reading, .read = count_read};
+    const uint64_t other = run_in(0, POSTGRES_BEGIN, NULL);
+
+    run_in(other, POSTGRES_EXEC, "CREATE TABLE buntime_keys (id text)");
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        pools[i] = open_database();
+        stores[i] = key_store_postgres(loop, pools[i], &sink);
+        stores[i]->load(stores[i], (struct key_done){0});
+    }
+    EVENTUALLY(
+        is_true("(SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock') = 4"));
+    postgres_rollback(database, other);
+    EVENTUALLY(read == AT_ONCE);
+    for (size_t i = 0; i < AT_ONCE; i++) {
+        stores[i]->close(stores[i]);
+        postgres_close(pools[i]);
+    }
+    remove_state();
+}
+
 static void test_hostile_messages(void)
 {
     static const char *const payloads[] = {
@@ -251,8 +310,8 @@ static void test_blind(void)
 int main(void)
 {
     static const keyring_test tests[] = {
-        test_told_at_once,     test_order_and_use, test_connection_lost, test_tables_lost,
-        test_hostile_messages, test_prune,         test_blind,
+        test_told_at_once,     test_order_and_use,    test_connection_lost, test_tables_lost,
+        test_tables_made_once, test_hostile_messages, test_prune,           test_blind,
     };
 
     return getenv("KEYRING_DATABASE_URL") ? run_tests(tests, LEN(tests)) : SKIPPED;
