@@ -171,7 +171,7 @@ static inline uint64_t run_in(uint64_t transaction, enum postgres_verb verb, con
     while (!run.done)
         loop_turn(loop, 10);
     if (!run.request.ok)
-        fprintf(stderr, "%s: %s\n", sql, run.request.error.message);
+        fprintf(stderr, "%s: %s\n", sql ? sql : "", run.request.error.message);
     CHECK(run.request.ok);
     postgres_request_fini(&run.request);
     return run.request.transaction;
