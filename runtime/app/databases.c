@@ -16,7 +16,7 @@ static bool open_postgres(struct server *server, struct err *err)
         .idle_timeout_ms = 60000,
         .connect_timeout_ms = 5000,
         .statement_timeout_ms = 15000,
-        .acquire_timeout_ms = 5000,
+        .acquire_timeout_ms = 6000, /* longer, so that who waits is told why it did not connect */
         .statements = 32,
     };
 
