@@ -122,19 +122,16 @@ void topics_leave(struct topics *topics, struct subscription **list)
 
 /* --- publishing --- */
 
-static size_t deliver(struct topics *topics,
-                      struct str name,
-                      struct str data,
-                      bool binary,
-                      const struct websocket *except)
+static size_t
+deliver(struct topics *topics, const struct published *p, const struct websocket *except)
 {
-    const struct topic *topic = *place_of(topics, name);
+    const struct topic *topic = *place_of(topics, p->topic);
     size_t count = 0;
 
     for (struct subscription *s = topic ? topic->first : NULL; s; s = s->next) {
         if (s->ws == except || websocket_closing(s->ws))
             continue;
-        websocket_send(s->ws, data, binary);
+        websocket_send(s->ws, p->data, p->binary);
         count++;
     }
     return count;
@@ -146,13 +143,15 @@ size_t topics_publish(struct topics *topics,
                       bool binary,
                       const struct websocket *except)
 {
-    topics_relay_publish(&topics->relay, name, data, binary);
-    return deliver(topics, name, data, binary, except);
+    const struct published p = {name, data, binary};
+
+    topics_relay_publish(&topics->relay, &p);
+    return deliver(topics, &p, except);
 }
 
-static void heard(struct topics_relay *relay, struct str name, struct str data, bool binary)
+static void heard(struct topics_relay *relay, const struct published *p)
 {
-    deliver((struct topics *)relay, name, data, binary, NULL);
+    deliver((struct topics *)relay, p, NULL);
 }
 
 /* --- the whole --- */

@@ -24,6 +24,32 @@ static size_t length_at(const char *at)
     return len;
 }
 
+void topics_write(struct buf *out, const struct published *p)
+{
+    buf_putc(out, p->binary ? 1 : 0);
+    put_length(out, p->topic.len);
+    put_length(out, p->data.len);
+    buf_add_str(out, p->topic);
+    buf_add_str(out, p->data);
+}
+
+bool topics_read(struct str *rest, struct published *p)
+{
+    size_t topic_len, data_len;
+
+    if (rest->len < HEAD)
+        return false;
+    p->binary = rest->at[0] != 0;
+    topic_len = length_at(rest->at + 1);
+    data_len = length_at(rest->at + 5);
+    if (topic_len > rest->len - HEAD || data_len > rest->len - HEAD - topic_len)
+        return false;
+    p->topic = (struct str){rest->at + HEAD, topic_len};
+    p->data = (struct str){p->topic.at + topic_len, data_len};
+    *rest = (struct str){p->data.at + data_len, rest->len - HEAD - topic_len - data_len};
+    return true;
+}
+
 /* --- to the others --- */
 
 static void send_out(struct topics_relay *relay)
@@ -47,22 +73,15 @@ static void send_at_last(struct post *post)
     send_out((struct topics_relay *)((char *)post - offsetof(struct topics_relay, post)));
 }
 
-void topics_relay_publish(struct topics_relay *relay,
-                          struct str topic,
-                          struct str data,
-                          bool binary)
+void topics_relay_publish(struct topics_relay *relay, const struct published *p)
 {
-    const size_t size = HEAD + topic.len + data.len;
+    const size_t size = HEAD + p->topic.len + p->data.len;
 
     if (!relay->bus)
         return;
     if (relay->out.len > 0 && relay->out.len + size > bus_payload_max(relay->bus))
         send_out(relay);
-    buf_putc(&relay->out, binary ? 1 : 0);
-    put_length(&relay->out, topic.len);
-    put_length(&relay->out, data.len);
-    buf_add_str(&relay->out, topic);
-    buf_add_str(&relay->out, data);
+    topics_write(&relay->out, p);
     if (relay->out.len >= TOGETHER)
         send_out(relay);
     else
@@ -71,35 +90,16 @@ void topics_relay_publish(struct topics_relay *relay,
 
 /* --- from the others --- */
 
-/* Takes one off the front of `rest`; false at its end, and where it makes no sense. */
-static bool take(struct str *rest, struct str *topic, struct str *data, bool *binary)
-{
-    size_t topic_len, data_len;
-
-    if (rest->len < HEAD)
-        return false;
-    *binary = rest->at[0] != 0;
-    topic_len = length_at(rest->at + 1);
-    data_len = length_at(rest->at + 5);
-    if (topic_len > rest->len - HEAD || data_len > rest->len - HEAD - topic_len)
-        return false;
-    *topic = (struct str){rest->at + HEAD, topic_len};
-    *data = (struct str){topic->at + topic_len, data_len};
-    *rest = (struct str){data->at + data_len, rest->len - HEAD - topic_len - data_len};
-    return true;
-}
-
 static void heard(struct bus_listener *listener, struct str from, struct str payload)
 {
     struct topics_relay *relay =
         (struct topics_relay *)((char *)listener - offsetof(struct topics_relay, listener));
-    struct str topic, data;
-    bool binary;
+    struct published p;
 
     (void)from;
-    while (take(&payload, &topic, &data, &binary)) {
-        if (binary || utf8_valid(data))
-            relay->heard(relay, topic, data, binary);
+    while (topics_read(&payload, &p)) {
+        if (p.binary || utf8_valid(p.data))
+            relay->heard(relay, &p);
     }
 }
 
