@@ -160,6 +160,11 @@ static void run_statement(struct sqlite_conn *c, struct sqlite_request *r, bool 
         r->outcome = OUTCOME_SLOW;
         return;
     }
+    /* SQLite may look at the time once more after a commit, and calls interrupted what is done by
+     * then: only what changes nothing can be begun anew.
+     */
+    if (rc == SQLITE_OK && !sqlite3_stmt_readonly(s->handle))
+        c->budget_end_ns = 0;
     if (rc == SQLITE_OK)
         rc = bind_all(c, s, r);
     if (rc == SQLITE_OK) {

@@ -386,13 +386,42 @@ static void test_many_at_once(void)
     sqlite_close(db);
 }
 
+/* SQLite looks at the time every so many steps, and at its end even after a commit: what was over
+ * the budget of a turn by then is done, and must not be done again.
+ */
+static void test_slow_writes(void)
+{
+    enum { TERMS = 400 }; /* some steps each, without a jump, where it would look earlier */
+    struct sqlite *db = open_ok("slow.db");
+    struct result *results[6];
+    struct buf sql = {0};
+
+    run(db, "create table t(n, bytes)", 0);
+    for (size_t i = 0; i < LEN(results); i++) {
+        buf_reset(&sql);
+        buf_printf(&sql, "insert into t values (%zu", i);
+        for (int k = 0; k < TERMS; k++)
+            buf_add_str(&sql, STR(" + (random() & 0)"));
+        buf_add(&sql, ", zeroblob(500000))", sizeof(", zeroblob(500000))"));
+        results[i] = submit(db, VERB_EXEC, sql.data, 0);
+    }
+    for (size_t i = 0; i < LEN(results); i++) {
+        wait_for(results[i]);
+        CHECK(results[i]->request.ok);
+        drop(results[i]);
+    }
+    CHECK(number(db, "select count(*) from t", 0) == LEN(results));
+    buf_fini(&sql);
+    sqlite_close(db);
+}
+
 int main(void)
 {
     static void (*const tests[])(void) = {
         test_cancel_waiting,   test_cancel_running,      test_cancel_begin,
         test_transaction_ends, test_close_while_working, test_close_while_opening,
         test_loop_that_ends,   test_bad_files,           test_statement_cache,
-        test_many_at_once,
+        test_many_at_once,     test_slow_writes,
     };
     struct err err;
     int parent;
