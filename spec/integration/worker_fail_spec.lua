@@ -149,7 +149,7 @@ describe("a worker that fails", function()
   end)
 
   it("stands still: it is killed, and what waited in it is repeated elsewhere", function()
-    local s = start({ app = app("app", HOSTILE, "ttl: 1h\ntimeout: 3s\n") }, { RUNTIME_WATCHDOG = "0" })
+    local s = start({ app = app("app", HOSTILE, "ttl: 1h\ntimeout: 6s\n") }, { RUNTIME_WATCHDOG = "0" })
     local worker = s:get("/app/x"):json().worker
     local get, post = send(s, "GET", "/app/sleep?s=2"), send(s, "POST", "/app/sleep?s=2")
     socket.sleep(0.2)

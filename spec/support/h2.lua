@@ -225,6 +225,7 @@ function Connection:read(seconds)
   local payload
   payload, problem = take(self, number(head:sub(1, 3)), deadline)
   if not payload then
+    self.buffer = head .. self.buffer -- the rest may come later
     return nil, problem
   end
   local frame = {
