@@ -6,6 +6,7 @@
 #include <lua.h>
 
 #include "bind/json_codec.h"
+#include "bind/json_word.h"
 
 enum {
     STACK_STEP = 16,   /* levels between two lua_checkstack() */
@@ -13,14 +14,21 @@ enum {
     HINTS = 8,         /* depths told apart when guessing the size of a table */
     HINT_FIRST = 8,
     HINT_MAX = 1024,
+    KEPT_FROM = 512, /* bytes of a text in which keys are kept */
+    KEY_BITS = 5,
+    KEYS = 1 << KEY_BITS,
+    KEY_TRIES = 64, /* new keys in excess of known ones, before no more are kept */
 };
 
 /* Each open container is on the Lua stack; an object has the key being read above it. */
 struct reader {
     struct json_in in;
     lua_State *L;
-    int base;  /* stack index of the outermost container */
-    int depth; /* containers open */
+    int base; /* stack index of the outermost container */
+    int keys; /* that of the first of KEYS slots, with keys of up to eight bytes that were read */
+    int tries;
+    uint64_t known[KEYS]; /* the bytes of these */
+    int depth;            /* containers open */
     /* How large the last one at a depth was: the next is often alike. */
     int objects[HINTS], arrays[HINTS];
     int index[JSON_DEPTH_MAX + 1]; /* element being read; 0: an object, its key; -1: none yet */
@@ -86,12 +94,52 @@ static inline bool is_comma(struct reader *r)
     return true;
 }
 
+/* The same few keys come again and again in a list of objects: a copy of the stack's is cheaper
+ * than finding the string once more.
+ */
+static void push_key(struct reader *r, const char *at, size_t len, uint64_t word)
+{
+    const unsigned slot = (unsigned)(word * UINT64_C(0x9E3779B97F4A7C15) >> (64 - KEY_BITS));
+
+    if (r->known[slot] == word) {
+        lua_pushvalue(r->L, r->keys + (int)slot);
+        r->tries++;
+        return;
+    }
+    lua_pushlstring(r->L, at, len);
+    lua_pushvalue(r->L, -1);
+    lua_replace(r->L, r->keys + (int)slot);
+    r->known[slot] = word;
+    r->tries--;
+}
+
+/* At the opening quote. Pushes the key. */
+static bool read_key(struct reader *r)
+{
+    const char *at = r->in.at + 1;
+    uint64_t word, marks;
+    size_t len;
+
+    if (r->tries == 0 || r->in.end - at <= (ptrdiff_t)sizeof(word))
+        return json_read_string(&r->in);
+    word = json_load8(at);
+    marks = json_marks(word);
+    len = marks ? json_before(marks) : sizeof(word);
+    if (len == 0 || at[len] != '"')
+        return json_read_string(&r->in);
+    if (marks)
+        word &= (UINT64_C(1) << 8 * len) - 1;
+    push_key(r, at, len, word);
+    r->in.at = at + len + 1;
+    return true;
+}
+
 static bool read_entry(struct reader *r)
 {
     if (peek(r) != '"')
         return fail(r, "expected a key in quotes");
     r->index[r->depth] = -1; /* the path ends before a key that is only being read */
-    if (!json_read_string(&r->in))
+    if (!read_key(r))
         return false;
     r->index[r->depth] = 0;
     if (peek(r) != ':')
@@ -223,16 +271,27 @@ static void push_problem(const struct reader *r)
                     r->in.problem, line, column);
 }
 
+static void keep_keys(struct reader *r, int count)
+{
+    r->keys = lua_gettop(r->L) + 1;
+    r->base = r->keys + count;
+    r->tries = count ? KEY_TRIES : 0;
+    if (count) {
+        lua_settop(r->L, r->base - 1);
+        memset(r->known, 0, sizeof(r->known));
+    }
+}
+
 bool json_decode_value(lua_State *L, struct str text)
 {
     struct reader r; /* `index` is not cleared: only what is open is read */
     bool ok;
 
-    luaL_checkstack(L, 2 * SLOTS_A_LEVEL, "json.decode");
+    luaL_checkstack(L, KEYS + 2 * SLOTS_A_LEVEL, "json.decode");
     r.L = L;
     r.in = (struct json_in){.L = L, .start = text.at, .at = text.at, .end = text.at + text.len};
     r.in.codec = json_codec(L);
-    r.base = lua_gettop(L) + 1;
+    keep_keys(&r, text.len >= KEPT_FROM ? KEYS : 0);
     r.depth = 0;
     for (int i = 0; i < HINTS; i++)
         r.objects[i] = r.arrays[i] = HINT_FIRST;
@@ -240,10 +299,9 @@ bool json_decode_value(lua_State *L, struct str text)
     skip_space(&r);
     if (ok && r.in.at < r.in.end)
         ok = fail(&r, "text after the value");
-    if (ok)
-        return true;
-    push_problem(&r);
-    lua_insert(L, r.base); /* what was being built is above it now */
-    lua_settop(L, r.base);
-    return false;
+    if (!ok)
+        push_problem(&r);
+    lua_insert(L, r.keys);
+    lua_settop(L, r.keys); /* the keys go, and what was being built */
+    return ok;
 }

@@ -1,4 +1,5 @@
 #include "bind/json_codec.h"
+#include "bind/json_word.h"
 
 #include <stdint.h>
 #include <string.h>
@@ -6,18 +7,6 @@
 #include <lua.h>
 
 /* --- many bytes at once --- */
-
-/* Eight bytes at once, the first of them lowest. */
-static inline uint64_t load8(const char *at)
-{
-    uint64_t word;
-
-    memcpy(&word, at, sizeof(word));
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-    word = __builtin_bswap64(word);
-#endif
-    return word;
-}
 
 static inline uint32_t load4(const char *at)
 {
@@ -54,25 +43,6 @@ static inline uint64_t load_tail(const char *at, size_t len)
         word |= (uint64_t)(unsigned char)at[len - 1] << (8 * (len - 1));
     }
     return word;
-}
-
-/* The top bit of a byte of the result is set where a string needs a closer look: a quote, a
- * backslash, a control character, or not ASCII. Only the lowest mark is exact; the ones above it
- * may be false.
- */
-static inline uint64_t marks_of(uint64_t word)
-{
-    const uint64_t ones = UINT64_C(0x0101010101010101), tops = UINT64_C(0x8080808080808080);
-
-    return (word | ((word ^ (ones * '"')) - ones) | ((word ^ (ones * '\\')) - ones) |
-            (word - ones * 0x20)) &
-           tops;
-}
-
-/* How many bytes come before the lowest mark. */
-static inline size_t before(uint64_t marks)
-{
-    return (size_t)__builtin_ctzll(marks) >> 3;
 }
 
 /* The length of the UTF-8 sequence at `at` (RFC 3629: no surrogates, nothing overlong, nothing
@@ -143,17 +113,17 @@ static inline size_t copy_plain(char *out, const char *s, size_t len)
     size_t i = 0;
 
     for (; len - i >= sizeof(uint64_t); i += sizeof(uint64_t)) {
-        const uint64_t word = load8(s + i), marks = marks_of(word);
+        const uint64_t word = json_load8(s + i), marks = json_marks(word);
 
         store8(out + i, word);
         if (marks)
-            return i + before(marks);
+            return i + json_before(marks);
     }
     if (i < len) {
-        const uint64_t word = load_tail(s + i, len - i), marks = marks_of(word);
+        const uint64_t word = load_tail(s + i, len - i), marks = json_marks(word);
 
         store8(out + i, word);
-        return marks ? i + before(marks) : len;
+        return marks ? i + json_before(marks) : len;
     }
     return len;
 }
@@ -276,12 +246,12 @@ static inline const char *skip_ascii(const char *s, const char *end)
     uint64_t marks;
 
     for (; (size_t)(end - s) >= sizeof(uint64_t); s += sizeof(uint64_t)) {
-        marks = marks_of(load8(s));
+        marks = json_marks(json_load8(s));
         if (marks)
-            return s + before(marks);
+            return s + json_before(marks);
     }
-    marks = s < end ? marks_of(load_tail(s, (size_t)(end - s))) : 0;
-    return marks ? s + before(marks) : end;
+    marks = s < end ? json_marks(load_tail(s, (size_t)(end - s))) : 0;
+    return marks ? s + json_before(marks) : end;
 }
 
 /* Skips what needs no unescaping; stops at a quote or a backslash. */

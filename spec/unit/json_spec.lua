@@ -101,6 +101,33 @@ describe("json", function()
     end)
   end
 
+  -- A long text's short keys are remembered: sku and total in one place, as are tags and name.
+  local KEYS = { "sku", "total", "tags", "name", "quantity", "quantity2", "", "é", "a\\nb", "a", "ab" }
+
+  it("tells the keys of a long text from each other", function()
+    local items, texts = {}, {}
+    for i = 1, 200 do
+      local entries, item = {}, {}
+      for n, key in ipairs({ "k" .. i, unpack(KEYS) }) do
+        entries[n] = ('"%s":%d'):format(key, i * 100 + n)
+        item[(key:gsub("\\n", "\n"))] = i * 100 + n
+      end
+      items[i], texts[i] = item, "{" .. table.concat(entries, ",") .. "}"
+    end
+    local text = "[" .. table.concat(texts, ",") .. "]"
+    local list = json.decode(text)
+    assert.equal(200, #list)
+    for i, item in ipairs(items) do
+      assert.same(item, list[i])
+    end
+    assert.equal(7, json.decode((" "):rep(600) .. '{"a":7}').a)
+    local _, message = json.decode(text:sub(1, -3) .. ',"sku":nul}]')
+    assert.matches("^json%.decode: %[200%]%.sku: expected a value at line 1, column %d+$", message)
+    for _, cut in ipairs({ 2, 5, 9, 700, 1001 }) do
+      assert.is_nil((json.decode(text:sub(1, -cut))))
+    end
+  end)
+
   it("nests up to 1,000", function()
     local function nested(n)
       return ("["):rep(n) .. ("]"):rep(n)
