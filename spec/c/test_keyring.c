@@ -186,6 +186,8 @@ static void test_session_of_brief_key(void)
 
 static void count_done(void *arg, const struct err *err)
 {
+    if (err)
+        fprintf(stderr, "%s\n", err->message);
     CHECK(!err);
     ++*(unsigned *)arg;
 }
