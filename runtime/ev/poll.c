@@ -9,6 +9,7 @@
 struct poll_run {
     uv_poll_t handle; /* first: on_closed() casts back */
     struct poll *poll;
+    int wanted; /* UV_READABLE, … */
 };
 
 static void on_closed(uv_handle_t *handle)
@@ -18,9 +19,12 @@ static void on_closed(uv_handle_t *handle)
 
 static void on_event(uv_poll_t *handle, int status, int events)
 {
-    struct poll *poll = ((struct poll_run *)handle)->poll;
+    const struct poll_run *run = (struct poll_run *)handle;
+    struct poll *poll = run->poll;
     unsigned ready = 0;
 
+    if (status < 0) /* libuv has stopped, but a reset comes before what can still be read */
+        uv_poll_start(handle, run->wanted, on_event);
     if (status < 0 || (events & UV_READABLE))
         ready |= POLL_READ;
     if (status < 0 || (events & UV_WRITABLE))
@@ -44,16 +48,14 @@ static struct poll_run *run_new(struct loop *loop, struct poll *poll, int fd, st
 
 bool poll_start(struct loop *loop, struct poll *poll, int fd, unsigned events, struct err *err)
 {
-    int wanted = 0;
+    struct poll_run *run;
 
     if (!poll->impl && !(poll->impl = run_new(loop, poll, fd, err)))
         return false;
-    if (events & POLL_READ)
-        wanted |= UV_READABLE;
-    if (events & POLL_WRITE)
-        wanted |= UV_WRITABLE;
+    run = poll->impl;
+    run->wanted = (events & POLL_READ ? UV_READABLE : 0) | (events & POLL_WRITE ? UV_WRITABLE : 0);
     /* Fails only for a handle that is closing. */
-    uv_poll_start(&((struct poll_run *)poll->impl)->handle, wanted, on_event);
+    uv_poll_start(&run->handle, run->wanted, on_event);
     return true;
 }
 

@@ -127,6 +127,7 @@ struct pool {
     char *api_url;
     char *tmp; /* the folder of the temporary folders; NULL: none was made */
     int tmp_lock;
+    struct timer sweep; /* for what others have left */
     struct group *buckets[GROUP_BUCKETS];
     struct group *turns, **last_turn; /* a circle, cut open */
     size_t turn_count;

@@ -1,7 +1,7 @@
 /* The temporary folders of worker processes: one for each, all in one of the server process.
  *
  * That one is locked as long as the server lives. What servers that were killed have left is
- * removed by the next one.
+ * removed by the next one, which looks twice: what has only just been left could also be new.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -92,6 +92,11 @@ static void sweep_soon(struct pool *pool)
     loop_submit(pool->options.loop, job);
 }
 
+static void sweep_again(struct timer *timer)
+{
+    sweep_soon((struct pool *)((char *)timer - offsetof(struct pool, sweep)));
+}
+
 /* --- making --- */
 
 static bool make_base(struct pool *pool, struct err *err)
@@ -109,6 +114,8 @@ static bool make_base(struct pool *pool, struct err *err)
     if (pool->tmp_lock >= 0)
         flock(pool->tmp_lock, LOCK_EX | LOCK_NB);
     sweep_soon(pool);
+    pool->sweep.fire = sweep_again;
+    timer_start(pool->options.loop, &pool->sweep, (YOUNG_S + 2) * 1000);
     return true;
 }
 
@@ -166,6 +173,7 @@ void scratch_remove(struct pool *pool, char *path)
 
 void scratch_end(struct pool *pool)
 {
+    timer_stop(&pool->sweep);
     scratch_remove(pool, pool->tmp);
     if (pool->tmp_lock >= 0)
         close(pool->tmp_lock);

@@ -1,6 +1,7 @@
 /* Watching descriptors: events, changes, stopping from inside, numbers that come again. */
 #include "check.h"
 
+#include <arpa/inet.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -96,6 +97,48 @@ static void test_the_other_side_closing_is_readable(void)
     close(pair[0]);
 }
 
+static void make_tcp_pair(int pair[2])
+{
+    const struct sockaddr_in any = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000001)};
+    struct sockaddr_in at;
+    socklen_t len = sizeof(at);
+    const int listener = socket(AF_INET, SOCK_STREAM, 0);
+
+    CHECK(bind(listener, (const struct sockaddr *)&any, sizeof(any)) == 0);
+    CHECK(listen(listener, 1) == 0);
+    CHECK(getsockname(listener, (struct sockaddr *)&at, &len) == 0);
+    pair[0] = socket(AF_INET, SOCK_STREAM, 0);
+    CHECK(connect(pair[0], (const struct sockaddr *)&at, sizeof(at)) == 0);
+    pair[1] = accept(listener, NULL, NULL);
+    CHECK(pair[1] >= 0);
+    close(listener);
+}
+
+/* As a database does that is shut down: it says why, and is gone when the next query comes. The
+ * failure is there before its words are read, and has to be told once more when they are.
+ */
+static void test_tells_a_failure_again(void)
+{
+    struct seen seen = {.poll = {.ready = note}};
+    char byte;
+    int pair[2];
+
+    make_tcp_pair(pair);
+    CHECK(write(pair[1], "x", 1) == 1);
+    close(pair[1]);
+    CHECK(write(pair[0], "query", 5) == 5); /* answered by a reset */
+    start(&seen, pair[0], POLL_READ);
+    turn();
+    CHECK(seen.events == (POLL_READ | POLL_WRITE)); /* it failed */
+    CHECK(read(pair[0], &byte, 1) == 1 && byte == 'x');
+    seen.count = 0;
+    turn();
+    CHECK(seen.count > 0);
+    CHECK(read(pair[0], &byte, 1) <= 0);
+    poll_stop(&seen.poll);
+    close(pair[0]);
+}
+
 static void test_may_stop_and_free_itself(void)
 {
     struct seen *seen = calloc(1, sizeof(*seen));
@@ -177,6 +220,7 @@ int main(void)
     CHECK(loop);
     test_tells_what_was_asked_for();
     test_the_other_side_closing_is_readable();
+    test_tells_a_failure_again();
     test_may_stop_and_free_itself();
     test_a_number_comes_again_at_once();
     test_refuses_what_cannot_be_watched();

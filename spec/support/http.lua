@@ -26,6 +26,16 @@ local function wait(sock, mode, seconds)
   return #read + #write > 0
 end
 
+--- Waits; inside of parallel() the others go on.
+function M.pause(seconds)
+  local thread = coroutine.running()
+  if thread and scheduled[thread] then
+    coroutine.yield(nil, nil, socket.gettime() + seconds)
+  else
+    socket.sleep(seconds)
+  end
+end
+
 --- Runs fn(1) … fn(n) side by side; each waits only for its own sockets. Raises the first error.
 --- @param n integer
 --- @param fn fun(i: integer): any
@@ -49,20 +59,23 @@ function M.parallel(n, fn)
   local function turn()
     local read, write, owner = {}, {}, {}
     local now = socket.gettime()
+    local first = now + 0.05
     for task in pairs(waiting) do
       local list = task.mode == "r" and read or write
       list[#list + 1] = task.sock
-      owner[task.sock] = task
+      owner[task.sock or task] = task
+      first = math.min(first, task.deadline)
     end
-    local readable, writable = socket.select(read, write, 0.05)
+    local readable, writable = socket.select(read, write, math.max(first - now, 0))
     for _, list in ipairs({ readable, writable }) do
       for _, sock in ipairs(list) do
         step(owner[sock], true)
         owner[sock] = nil
       end
     end
+    now = socket.gettime()
     for _, task in pairs(owner) do
-      if task.deadline < now then
+      if task.deadline <= now then
         step(task, false)
       end
     end
