@@ -163,6 +163,8 @@ bool loop_turn(struct loop *loop, unsigned max_wait_ms)
     if (uv_has_news(&loop->uv))
         uv_run(&loop->uv, UV_RUN_NOWAIT);
     loop->now_ns = 0;
+    /* its run begins by freeing closed sockets, even those that it has yet to call back */
+    h2o_timeout__do_post_callback(loop->h2o);
     h2o_evloop_run(loop->h2o, wait);
     if (uv_wait_ms(loop) == 0)
         uv_run(&loop->uv, UV_RUN_NOWAIT);

@@ -52,6 +52,7 @@ struct group {
     struct pool_call *first, **last; /* that wait */
     size_t queued, calls;
     bool in_turn;
+    bool start_died;     /* the last one that started */
     struct err *failure; /* why it could not start last time, or NULL */
     unsigned failure_status;
     uint64_t failed_ms;

@@ -289,6 +289,7 @@ static void became_ready(struct process *process)
     process->state = PROCESS_READY;
     free(process->group->failure);
     process->group->failure = NULL;
+    process->group->start_died = false;
     await_next(process);
     turns_soon(process->pool);
 }
@@ -430,6 +431,15 @@ static void describe_end(int status, char *text, size_t size)
         snprintf(text, size, "exit code %d", WEXITSTATUS(status));
 }
 
+/* One that dies while it starts may have been killed: what waits is given another. Twice in a row
+ * it is the app.
+ */
+static bool may_start_again(struct group *group)
+{
+    group->start_died = !group->start_died;
+    return group->start_died;
+}
+
 static void tell_crash(struct process *process, int status, bool starting)
 {
     char how[96];
@@ -437,7 +447,7 @@ static void tell_crash(struct process *process, int status, bool starting)
 
     describe_end(status, how, sizeof(how));
     err_set(&err, "WORKER_CRASHED", "worker %s ended unexpectedly: %s", process->id, how);
-    if (starting)
+    if (starting && !may_start_again(process->group))
         load_failed(process, &err);
     else
         pool_tell_fault(process->group, &err, process->page->record.request_id);

@@ -4,9 +4,11 @@
 #include <dirent.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "ev/loop.h"
+#include "http/h2o.h"
 
 static struct loop *loop;
 static char trace[4096];
@@ -266,6 +268,69 @@ static void stop_loop(struct timer *timer)
     loop_stop(loop);
 }
 
+static h2o_socket_t *watch(int fd)
+{
+    return h2o_evloop_socket_create(loop_h2o(loop), fd, 0);
+}
+
+static void on_written(h2o_socket_t *socket, const char *failure)
+{
+    (void)socket, (void)failure;
+}
+
+struct closing {
+    struct post post;
+    h2o_socket_t *socket;
+};
+
+static void write_and_close(struct post *post)
+{
+    struct closing *closing = (struct closing *)post;
+    h2o_iovec_t bytes = {(char *)"x", 1};
+
+    h2o_socket_write(closing->socket, &bytes, 1, on_written);
+    h2o_socket_close(closing->socket);
+}
+
+static void look_for_pending(h2o_socket_t *socket, const char *failure)
+{
+    const h2o_loop_t *h2o = loop_h2o(loop);
+
+    CHECK(!failure && !h2o->_pending_as_client && !h2o->_pending_as_server);
+    h2o_socket_read_stop(socket);
+    note('r');
+}
+
+/* h2o frees a socket that was closed when its next run begins, and calls back what was written to
+ * it later in that run.
+ */
+static void test_a_socket_written_to_and_closed_between_runs(void)
+{
+    int one[2], two[2];
+    h2o_socket_t *reader;
+    struct closing closing = {.post = {.run = write_and_close}};
+
+    trace[0] = '\0';
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, one) == 0);
+    CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, two) == 0);
+    closing.socket = watch(one[0]);
+    reader = watch(two[0]);
+    h2o_socket_read_start(reader, look_for_pending);
+    loop_turn(loop, 0);
+    CHECK(write(two[1], "x", 1) == 1);
+    loop_post(loop, &closing.post);
+    loop_turn(loop, 0); /* may have read by now, but the post comes after */
+    CHECK(write(two[1], "x", 1) == 1);
+    h2o_socket_read_start(reader, look_for_pending);
+    loop_turn(loop, 0);
+    loop_turn(loop, 0);
+    CHECK_STR(trace, "rr");
+    h2o_socket_close(reader);
+    loop_turn(loop, 0);
+    close(one[1]);
+    close(two[1]);
+}
+
 static void test_run_and_stop(void)
 {
     struct timer timer = {.fire = stop_loop};
@@ -342,6 +407,7 @@ int main(void)
     test_jobs();
     test_signals();
     test_wake_from_a_thread();
+    test_a_socket_written_to_and_closed_between_runs();
     test_run_and_stop();
     bench_timers();
     loop_free(loop);

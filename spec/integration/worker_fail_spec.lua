@@ -1,9 +1,11 @@
 -- Worker processes that fail: errors, time-outs, crashes, full queues; whom it concerns and whom not.
 
+local ffi = require("ffi")
 local socket = require("socket")
 
 local apps = require("spec.support.apps")
 local http = require("spec.support.http")
+local process = require("spec.support.process")
 local server = require("spec.support.server")
 
 local app, ended, started = apps.app, apps.ended, apps.started
@@ -174,6 +176,32 @@ describe("a worker that fails", function()
     local res = get()
     assert.equal(200, res.status)
     assert.not_equal(worker, res:json().worker)
+    s:allow_errors("ended unexpectedly")
+    s:stop()
+  end)
+
+  it("is killed while it starts: another is started, once", function()
+    local slow = 'local t = os.clock() while os.clock() - t < 0.7 do end return { fetch = function() return "up" end }'
+    local s = start({ app = app("app", slow) })
+    local get = send(s, "GET", "/app/x")
+    assert.is_truthy(process.eventually(function()
+      return #apps.workers(s) == 1
+    end))
+    ffi.C.kill(apps.workers(s)[1], 9)
+    assert.equal("up", get().body)
+    assert.is_truthy(ended(s, "app", "crash"))
+    assert.equal(2, started(s, "app"))
+    s:allow_errors("ended unexpectedly")
+    s:stop()
+  end)
+
+  it("dies whenever it starts: 502 after the second time", function()
+    local crash = "require('ffi').cast('int *', 0)[0] = 1"
+    local s = start({ app = app("app", crash) })
+    check_error(s:get("/app/x"), 502, "WORKER_CRASHED")
+    assert.equal(2, started(s, "app"))
+    check_error(s:get("/app/x"), 502, "WORKER_CRASHED")
+    assert.equal(2, started(s, "app")) -- not tried with each request
     s:allow_errors("ended unexpectedly")
     s:stop()
   end)
