@@ -46,6 +46,10 @@ fuzz: ## each fuzzer for FUZZ_SECONDS (60)
 	@cmake --build --preset fuzz
 	@tools/fuzz $(FUZZ_SECONDS)
 
+soak: build ## everything at once for SOAK_SECONDS (180), then everything has to be where it was
+	@tools/deps run test
+	@spec/soak/run
+
 lint: ## layers, function length, stubs, clang, clang-format, luacheck
 	@tools/deps run test
 	@cmake --preset release --log-level=WARNING

@@ -1,4 +1,4 @@
-# Every test is a file; none is listed here. ctest labels: unit, integration, plugin, fuzz,
+# Every test is a file; none is listed here. ctest labels: unit, integration, plugin, fuzz, soak,
 # image, e2e, lint.
 
 set(root ${PROJECT_SOURCE_DIR})
@@ -112,6 +112,18 @@ foreach(file ${fuzz_files})
     add_house_test(fuzz/${title} fuzz 120 ${name} ${root}/spec/fuzz/corpus/${title})
   endif()
 endforeach()
+
+# A short soak, so that the long one (`make soak`) still runs when it is wanted
+function(add_soak name binary)
+  add_house_test(${name} soak 300 ${LUAJIT} spec/soak/run)
+  set_property(TEST ${name} APPEND PROPERTY ENVIRONMENT "BUNTIME_BIN=${binary}" "SOAK_SECONDS=8")
+endfunction()
+if(TARGET buntime AND BUSTED)
+  add_soak(soak/short $<TARGET_FILE:buntime>)
+  if(BUNTIME_RELEASE_BIN)
+    add_soak(soak/release/short ${BUNTIME_RELEASE_BIN})
+  endif()
+endif()
 
 # The container image, built and run; only once, and only where a container can be run (77: it cannot)
 if(BUNTIME_RELEASE_BIN)

@@ -181,7 +181,8 @@ describe("a worker that fails", function()
   end)
 
   it("is killed while it starts: another is started, once", function()
-    local slow = 'local t = os.clock() while os.clock() - t < 0.7 do end return { fetch = function() return "up" end }'
+    local slow = "local t = os.clock() while os.clock() - t < 0.7 do end "
+      .. "return { fetch = function() return 'up' end }"
     local s = start({ app = app("app", slow) })
     local get = send(s, "GET", "/app/x")
     assert.is_truthy(process.eventually(function()

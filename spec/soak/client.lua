@@ -44,7 +44,8 @@ local function once(task)
   if not problem then
     return
   end
-  local failure = { kind = task.kind, began = began, ended = socket.gettime(), what = problem, unanswered = unanswered }
+  local failure = { kind = task.kind, began = began, ended = socket.gettime(), what = problem }
+  failure.unanswered = unanswered
   if unanswered then
     failure.again = try(task)
     failure.again_ended = socket.gettime()
@@ -81,7 +82,9 @@ for i = 4, #arg do
   assert(kinds[kind], "no such kind: " .. arg[i])
   counts[kind] = { requests = 0, failures = 0, longest = 0 }
   for n = 1, tonumber(clients) do
-    tasks[#tasks + 1] = { kind = kind, name = kind .. n, port = port, count = 0, acknowledged = 0, version = 0 }
+    local task = { kind = kind, name = kind .. n, port = port }
+    task.count, task.acknowledged, task.version = 0, 0, 0
+    tasks[#tasks + 1] = task
   end
 end
 http.parallel(#tasks, function(i)

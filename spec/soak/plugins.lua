@@ -9,7 +9,9 @@ local M = {}
 
 local ECHO = [[
 local routes = require("buntime.router").new()
-routes:post("/", function(c) return c:body(c.req:text(), 200, { ["Content-Type"] = "application/octet-stream" }) end)
+routes:post("/", function(c)
+  return c:body(c.req:text(), 200, { ["Content-Type"] = "application/octet-stream" })
+end)
 return { routes = routes }
 ]]
 
@@ -50,7 +52,7 @@ local POSTGRES = [[
 local postgres = require("buntime.postgres")
 local db = postgres.connect(buntime.env.SOAK_POSTGRES, { max = 4, idle_timeout = 1, acquire_timeout = 5 })
 local routes = require("buntime.router").new()
-local AWAY = { CONNECTION_FAILED = 1, CONNECTION_LOST = 1, ACQUIRE_TIMEOUT = 1, ["57P01"] = 1, ["57P02"] = 1, ["57P03"] = 1 }
+local AWAY = { CONNECTION_FAILED = 1, CONNECTION_LOST = 1, ACQUIRE_TIMEOUT = 1, ["57P03"] = 1 }
 local function away(fn)
   local ok, value = pcall(fn)
   if ok then return value end
@@ -79,7 +81,9 @@ routes:post("/", function(c)
     p:call("SET", "soak:" .. text, text, "EX", 5)
     p:call("GET", "soak:" .. text)
   end)
-  if not ok and type(replies) == "table" and AWAY[replies.code] then return c:text("away: " .. replies.code, 503) end
+  if not ok and type(replies) == "table" and AWAY[replies.code] then
+    return c:text("away: " .. replies.code, 503)
+  end
   if not ok then error(replies, 0) end
   return c:text(tostring(replies[2]))
 end)
@@ -111,9 +115,10 @@ routes:post("/sum", function(c) local body = c.req:json() return c:json({ sum = 
 return routes
 ]]
 
+--- A global of the VM, and a VM for each request.
 local FRESH = [[
-count = (count or 0) + 1
-return { fetch = function(req) count = count + 1 return "fresh " .. count end }
+rawset(_G, "count", (rawget(_G, "count") or 0) + 1)
+return { fetch = function() return "fresh " .. rawget(_G, "count") end }
 ]]
 
 M.FILE = ("0123456789abcdef"):rep(6400)
@@ -148,10 +153,19 @@ local function broken(code, lines)
   return plugin("name: broken\nbase: /broken\n" .. (lines or ""), code)
 end
 
-local function handler(code, lines)
-  local text = 'local routes = require("buntime.router").new()\nroutes:get("/", function(c)\n%s\nend)\nreturn { routes = routes }\n'
-  return broken(text:format(code), lines)
+local HANDLER = [[
+local routes = require("buntime.router").new()
+routes:get(%q, function(c)
+  %s
+end)
+return { routes = routes }
+]]
+
+local function handler(code, lines, path)
+  return broken(HANDLER:format(path or "/", code), lines)
 end
+
+local GREEDY = "local t = {} while true do t[#t + 1] = ('x'):rep(1e5) .. #t end"
 
 --- @class soak.Broken
 --- @field name string
@@ -168,7 +182,7 @@ M.broken = {
   { name = "never ready", files = broken("return { onInit = function() buntime.sleep(60) end }") },
   { name = "handler", files = handler("error('broken: handler')"), loads = true },
   { name = "spins", files = handler("while true do end"), loads = true },
-  { name = "greedy", files = handler("local t = {} while true do t[#t + 1] = ('x'):rep(1e5) .. #t end", "memory: 16mb"), loads = true },
+  { name = "greedy", files = handler(GREEDY, "memory: 16mb"), loads = true },
   { name = "bad answer", files = handler("return { status = 'broken' }"), loads = true },
   {
     name = "timer",
@@ -177,7 +191,12 @@ M.broken = {
       return { onInit = function() timer.every(0.05, function() error("broken: timer") end) end }]]),
     loads = true,
   },
-  { name = "crash", files = handler("require('ffi').cast('int *', 0)[0] = 1"), loads = true, kills = true },
+  {
+    name = "crash", -- at a path of its own, which nobody else asks for
+    files = handler("require('ffi').cast('int *', 0)[0] = 1", "", "/crash"),
+    loads = true,
+    kills = true,
+  },
 }
 
 return M

@@ -48,10 +48,12 @@ local function print_held(soak)
   row("memory", mb(soak.bare.memory), mb(soak.before.memory), mb(soak.after.memory))
   row("descriptors", soak.bare.descriptors, soak.before.descriptors, soak.after.descriptors)
   row("worker processes", soak.bare.children, soak.before.children, soak.after.children)
-  row("without plugins again", mb(soak.empty.memory), soak.empty.descriptors .. " fds", soak.empty.children .. " workers")
-  print(("  memory was %s at most; %d reloads: %s, as many again: %s"):format(
-    mb(soak.highest), soak.reload_times, mb(soak.warm), mb(soak.reloaded)))
-  print(("  the log: %d lines, %d errors of what was broken or killed"):format(soak.log.lines, #soak.log.errors))
+  local empty = soak.empty
+  row("without plugins again", mb(empty.memory), empty.descriptors .. " fds", empty.children .. " workers")
+  local text = "  memory was %s at most; after %d reloads %s, after as many again %s"
+  print(text:format(mb(soak.highest), soak.reload_times, mb(soak.warm), mb(soak.reloaded)))
+  text = "  the log: %d lines, %d errors of what was broken or killed"
+  print(text:format(soak.log.lines, #soak.log.errors))
   for kind, rows in pairs(soak.rows) do
     print(("  %s: %d rows, %d acknowledged"):format(kind, rows, soak.acknowledged[kind] or 0))
   end
@@ -59,7 +61,8 @@ end
 
 --- @param soak table
 function M.print(soak)
-  print(("soak of %d s, seed %d%s"):format(soak.seconds, soak.seed, soak.sanitized and ", with sanitizers" or ""))
+  local build = soak.sanitized and ", with sanitizers" or ""
+  print(("soak of %d s, seed %d%s"):format(soak.seconds, soak.seed, build))
   for _, part in ipairs({ "postgres", "redis" }) do
     if not soak[part] then
       print("  without " .. part .. ": it is not installed")

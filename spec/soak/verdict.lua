@@ -2,14 +2,14 @@
 ---
 --- A window is a time in which something was away. Requests may fail in it, and in no other way than this:
 ---
----   server    the server process was killed: no answer, or a part of one; asked again, it is right
+---   server    the server process was killed: no answer, or part of one; asked again, it is right
 ---   worker    a worker process was killed: a POST to an app may be answered 502 WORKER_CRASHED
 ---   postgres  503 of the plugin that uses it, which says so; redis the same
 
 local M = {}
 
---- Seconds that a window is longer: clocks of two processes, answers on their way, and at its end what a client
---- library takes until it has connected again.
+--- Seconds that a window is longer: clocks of two processes, answers on their way, and at its end what a
+--- client library takes until it has connected again.
 local BEFORE = 0.1
 local AFTER = { server = 1, worker = 1, postgres = 2, redis = 4 }
 
@@ -61,7 +61,8 @@ function M.excuse(failure, windows)
     return "server"
   end
   --- The second try may have met something else that was away.
-  local second = { kind = failure.kind, what = failure.again, began = failure.ended, ended = failure.again_ended }
+  local second = { kind = failure.kind, what = failure.again }
+  second.began, second.ended = failure.ended, failure.again_ended
   return M.excuse(second, windows) and "server" or nil
 end
 

@@ -18,8 +18,9 @@ Log.__index = Log
 --- @field errors table[] Those of level error.
 --- @field listening table[] Those of a server process that has come up.
 function M.log(path)
-  local self = { file = assert(io.open(path, "rb")), rest = "", lines = 0, bad = {}, errors = {}, listening = {}, warnings = {} }
-  return setmetatable(self, Log)
+  local self = setmetatable({ file = assert(io.open(path, "rb")), rest = "", lines = 0 }, Log)
+  self.bad, self.errors, self.listening = {}, {}, {}
+  return self
 end
 
 local function take(self, text)
@@ -31,8 +32,6 @@ local function take(self, text)
     self.errors[#self.errors + 1] = line
   elseif line.msg == "listening" then
     self.listening[#self.listening + 1] = line
-  elseif line.level == "warn" then
-    self.warnings[line.msg] = (self.warnings[line.msg] or 0) + 1
   end
 end
 
