@@ -11,6 +11,9 @@ local watch = require("spec.soak.watch")
 
 local KILL = 9
 
+--- Seconds between two ends of the server, so that a client's second try does not meet another.
+local APART = 4
+
 local M = {}
 
 local function violation(soak, ...)
@@ -27,6 +30,21 @@ local function during(soak, what, fn)
   table.insert(soak.windows, window)
   fn()
   window.to = socket.gettime()
+end
+
+--- Whether the server may be brought down now.
+local function may_kill(soak)
+  return soak.kills_allowed and socket.gettime() - (soak.came_back or 0) >= APART
+end
+
+--- Brings the server down by `fn` and waits for the next one.
+local function bring_down(soak, fn)
+  local pid = soak:pid()
+  during(soak, "server", function()
+    fn(pid)
+    soak:wait_other(pid)
+  end)
+  soak.came_back = socket.gettime()
 end
 
 -- Reloads -------------------------------------------------------------------------------------
@@ -70,10 +88,8 @@ local function ask_broken(soak, broken)
   if not broken.kills then
     return pcall(http.request, soak.server.port, "GET", "/broken")
   end
-  local pid = soak:pid()
-  during(soak, "server", function()
+  bring_down(soak, function()
     pcall(http.request, soak.server.port, "GET", "/broken/crash")
-    soak:wait_other(pid)
   end)
   count(soak, "server crashes")
 end
@@ -82,7 +98,7 @@ end
 function M.break_one(soak)
   soak.broken = soak.broken % #plugins.broken + 1
   local broken = plugins.broken[soak.broken]
-  if broken.kills and not soak.kills_allowed then
+  if broken.kills and not may_kill(soak) then
     return
   end
   for file, text in pairs(broken.files) do
@@ -115,13 +131,11 @@ function M.kill_worker(soak)
 end
 
 function M.kill_server(soak)
-  if not soak.kills_allowed then
+  if not may_kill(soak) then
     return
   end
-  local pid = soak:pid()
-  during(soak, "server", function()
+  bring_down(soak, function(pid)
     ffi.C.kill(pid, KILL)
-    soak:wait_other(pid)
   end)
   count(soak, "server kills")
 end
