@@ -1,6 +1,6 @@
 # The front door. Everything is built by CMake (see CMakePresets.json); this names the ways in.
 .DEFAULT_GOAL := help
-.PHONY: help deps build debug run test bench bench-table fuzz lint format image clean
+.PHONY: help deps build debug run test bench bench-table fuzz soak lint format image clean
 MAKEFLAGS += --no-print-directory
 
 FUZZ_SECONDS ?= 60
