@@ -60,7 +60,7 @@ static struct bus_message *take(struct bus *bus)
         bus->first = message->next;
         if (!bus->first)
             bus->last = &bus->first;
-        bus->in_bytes -= message->len;
+        bus->in_bytes -= sizeof(*message) + message->len;
     }
     return message;
 }
@@ -107,7 +107,7 @@ void bus_heard(struct bus *bus, struct str bytes)
         return;
     }
     loop_post(bus->options.loop, &bus->hear);
-    if (bytes.len > BUS_IN_BYTES - bus->in_bytes) {
+    if (sizeof(*message) + bytes.len > BUS_IN_BYTES - bus->in_bytes) {
         bus->restored = true;
         return;
     }
@@ -117,7 +117,7 @@ void bus_heard(struct bus *bus, struct str bytes)
     memcpy(message->bytes, bytes.at, bytes.len);
     *bus->last = message;
     bus->last = &message->next;
-    bus->in_bytes += bytes.len;
+    bus->in_bytes += sizeof(*message) + bytes.len;
 }
 
 void bus_restored(struct bus *bus)
@@ -146,15 +146,19 @@ static bool send(struct bus *bus, const char *kind, struct str payload)
     struct buf message = {0};
     const struct bus_frame frame = {str_of(bus->id), str_of(kind), payload};
 
-    if (payload.len > bus_payload_max(bus) || bus->out >= BUS_OUT_MAX ||
-        payload.len > BUS_OUT_BYTES - bus->out_bytes)
+    bool room = payload.len <= bus_payload_max(bus) && bus->out < BUS_OUT_MAX;
+
+    if (!room)
         return false;
     bus_frame_write(&message, &frame);
-    bus->out++;
-    bus->out_bytes += message.len;
-    bus->way->send(bus->state, buf_str(&message));
+    room = message.len <= BUS_OUT_BYTES - bus->out_bytes;
+    if (room) {
+        bus->out++;
+        bus->out_bytes += message.len;
+        bus->way->send(bus->state, buf_str(&message));
+    }
     buf_fini(&message);
-    return true;
+    return room;
 }
 
 void bus_sent(struct bus *bus, size_t len, bool ok)

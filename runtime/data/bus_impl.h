@@ -8,7 +8,7 @@
 enum {
     BUS_OUT_MAX = 10000,       /* messages that are on their way to the database */
     BUS_OUT_BYTES = 16 << 20,  /* of these */
-    BUS_IN_BYTES = 16 << 20,   /* that wait to be heard */
+    BUS_IN_BYTES = 16 << 20,   /* that wait to be heard, with what keeps them */
     BUS_TURN = 256,            /* messages heard in one turn of the loop */
     BUS_MESSAGE_MAX = 4 << 20, /* bytes, also with its head */
     BUS_AGAIN_MS = 1000,       /* until a subscription that failed is tried again */

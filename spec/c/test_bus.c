@@ -222,6 +222,43 @@ static void test_sending(void)
     CHECK(bus->out == BUS_OUT_MAX);
 }
 
+/* What is on its way is bounded to the byte, also by its heads. */
+static void test_sending_much(void)
+{
+    static const struct bus_way wide = {no_start, no_stop, wire_send, BUS_MESSAGE_MAX};
+    const struct bus_options options = {.loop = loop};
+    struct bus *sender = bus_new(&options);
+    char *bytes = mem_alloc(BUS_MESSAGE_MAX);
+
+    sender->way = &wide;
+    bus_start(sender);
+    for (size_t len = bus_payload_max(sender); len > 0; len /= 2) {
+        while (sender->out_bytes <= BUS_OUT_BYTES &&
+               bus_broadcast(sender, "a", (struct str){bytes, len}))
+            continue;
+        CHECK(sender->out_bytes <= BUS_OUT_BYTES);
+    }
+    CHECK(!bus_broadcast(sender, "a", (struct str){bytes, 1000}));
+    free(bytes);
+    bus_free(sender);
+}
+
+/* Messages without bytes take room as well. */
+static void test_hearing_nothing(void)
+{
+    const unsigned most = BUS_IN_BYTES / sizeof(struct bus_message);
+    unsigned waiting = 0;
+
+    for (unsigned i = 0; i <= most; i++)
+        bus_heard(bus, STR(""));
+    for (const struct bus_message *m = bus->first; m; m = m->next)
+        waiting++;
+    CHECK(waiting == most && bus->restored);
+    while (bus->first)
+        CHECK(loop_turn(loop, 0));
+    CHECK(bus->in_bytes == 0);
+}
+
 int main(void)
 {
     struct err err;
@@ -236,7 +273,9 @@ int main(void)
     test_hearing();
     test_odd_messages();
     test_flood();
+    test_hearing_nothing();
     test_sending();
+    test_sending_much();
     receive(bus, STR("other-1"), STR("a"), STR("never heard"));
     bus_free(bus);
     loop_free(loop);
