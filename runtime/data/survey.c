@@ -27,12 +27,16 @@ struct survey {
     void *arg;
 };
 
+/* Of all answers that are kept; one that has no room counts as none. */
+enum { ANSWER_BYTES = 16 << 20 };
+
 struct surveys {
     struct surveys_options options;
     struct bus_listener ask, answer;
     struct survey *first;
     unsigned open;
     uint64_t last;
+    size_t bytes; /* of answers */
 };
 
 /* --- the end of a survey --- */
@@ -46,8 +50,10 @@ static void free_survey(struct survey *survey)
     *slot = survey->next;
     survey->surveys->open--;
     timer_stop(&survey->timer);
-    for (size_t i = 0; i < survey->count; i++)
+    for (size_t i = 0; i < survey->count; i++) {
+        survey->surveys->bytes -= survey->people[i].len;
         free(survey->people[i].text);
+    }
     free(survey->people);
     free(survey);
 }
@@ -205,14 +211,19 @@ void surveys_answer(struct surveys *surveys, const struct question *question, st
 
 static void note(struct survey *survey, struct str from, struct str text)
 {
+    struct surveys *surveys = survey->surveys;
     struct person *person = find(survey, from);
 
     if (!person && survey->count < 2 * ROSTER_MAX)
         person = add(survey, from);
     if (person == NULL || person->text)
         return;
-    person->text = mem_copy_n(text.at, text.len);
-    person->len = text.len;
+    person->lost = text.len > ANSWER_BYTES - surveys->bytes;
+    if (!person->lost) {
+        person->text = mem_copy_n(text.at, text.len);
+        person->len = text.len;
+        surveys->bytes += text.len;
+    }
     end_if_complete(survey);
 }
 

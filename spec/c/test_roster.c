@@ -271,6 +271,50 @@ static void test_answers(void)
     close_all();
 }
 
+static void weigh(void *arg, const struct survey_answer *answers, size_t len)
+{
+    size_t *bytes = arg;
+
+    outcome.told++;
+    outcome.len = len;
+    for (size_t i = 0; i < len; i++)
+        *bytes += answers[i].text.len;
+}
+
+/* Whoever may write to the channel cannot fill the memory with answers. */
+static void test_large_answers(void)
+{
+    enum { LARGE = 1 << 20, MANY = 20 };
+    char *message = mem_alloc(LARGE + 256);
+    size_t bytes = 0, heard = 0;
+
+    open_all();
+    outcome.told = 0;
+    CHECK(surveys_ask(replicas[0].surveys, STR("x"), 10000, weigh, &bytes));
+    pass(50);
+    for (int i = 0; i < MANY; i++) {
+        const int head = snprintf(message, 256, "buntime1 x-%d answer %llu %s ", i,
+                                  (unsigned long long)replicas[1].question.number,
+                                  bus_id(replicas[0].bus));
+        memset(message + head, 'x', LARGE);
+        bus_heard(replicas[0].bus, (struct str){message, (size_t)head + LARGE});
+        CHECK(loop_turn(loop, 0));
+        heard += LARGE;
+    }
+    reply(&replicas[1], "");
+    reply(&replicas[2], "");
+    pass(100);
+    CHECK(outcome.told == 1 && outcome.len == MANY + 2);
+    CHECK(bytes == 16 << 20 && bytes < heard);
+    ask();
+    reply(&replicas[1], "well");
+    reply(&replicas[2], "well");
+    pass(100);
+    CHECK_STR(outcome.texts, "well well "); /* there is room again */
+    free(message);
+    close_all();
+}
+
 static void test_gone_meanwhile(void)
 {
     open_all();
@@ -382,6 +426,7 @@ int main(void)
     test_coming_late();
     test_cut_wire();
     test_answers();
+    test_large_answers();
     test_gone_meanwhile();
     test_cut_meanwhile();
     test_nobody_and_nothing();
