@@ -29,9 +29,14 @@ local function ref(name)
   return { ["$ref"] = "#/components/schemas/" .. name }
 end
 
+local function maybe(name)
+  return { anyOf = { ref(name), { type = "null" } } }
+end
+
 local TEXT, BOOLEAN = { type = "string" }, { type = "boolean" }
 local COUNT = { type = "integer", minimum = 0 }
 local MAYBE = { type = { "string", "null" } }
+local MAYBE_COUNT = { type = { "integer", "null" }, minimum = 0 }
 
 local function object(properties, required)
   return { type = "object", properties = properties, required = required }
@@ -63,9 +68,9 @@ M.SCHEMAS = {
   PluginError = object({
     code = TEXT,
     message = TEXT,
-    file = TEXT,
-    line = COUNT,
-    traceback = TEXT,
+    file = MAYBE,
+    line = MAYBE_COUNT,
+    traceback = MAYBE,
   }, { "code", "message" }),
   Plugin = object({
     name = TEXT,
@@ -89,14 +94,14 @@ M.SCHEMAS = {
   ReloadedPlugin = object({
     name = TEXT,
     path = TEXT,
-    version = TEXT,
-    base = TEXT,
+    version = MAYBE,
+    base = MAYBE,
     initMs = COUNT,
     status = {
       type = "string",
       enum = { "loaded", "unchanged", "kept_old", "failed", "skipped", "disabled", "removed", "quarantined" },
     },
-    error = ref("PluginError"),
+    error = maybe("PluginError"),
   }, { "name", "status" }),
   ReloadedReplica = object({
     id = TEXT,
@@ -130,13 +135,14 @@ M.SCHEMAS = {
   Fault = object({
     code = TEXT,
     message = TEXT,
-    file = TEXT,
-    line = COUNT,
-    traceback = TEXT,
+    file = MAYBE,
+    line = MAYBE_COUNT,
+    traceback = MAYBE,
+    phase = MAYBE,
     count = COUNT,
     first = TEXT,
     last = TEXT,
-    requestId = TEXT,
+    requestId = MAYBE,
   }, { "code", "message", "count" }),
   Worker = object({
     name = TEXT,
