@@ -88,12 +88,15 @@ static void name_channels(struct shared_redis_watch *watch)
 static void heard(struct redis_subscriber *subscriber, struct str channel, struct str message)
 {
     const struct shared_redis_channel *c = channel_of(subscriber);
-    const struct str key = {channel.at + c->skip, channel.len - c->skip};
+    const struct str key = {channel.at + c->skip,
+                            channel.len > c->skip ? channel.len - c->skip : 0};
     const bool gone = c->events
                           ? str_equal(message, STR("expired")) || str_equal(message, STR("evicted"))
                           : message.len == 0;
     struct shared_value value;
 
+    if (key.len == 0)
+        return; /* no key of ours: keys have bytes */
     if (gone)
         c->watch->changed(c->watch, key, NULL);
     else if (!c->events && shared_redis_decode(message, &value))
