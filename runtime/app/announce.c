@@ -114,6 +114,12 @@ struct str announce_not_supported(void)
                "\"message\":\"this version does not know what it was asked\"}]}");
 }
 
+struct str announce_busy(void)
+{
+    return STR("{\"ok\":false,\"errors\":[{\"code\":\"BUSY\","
+               "\"message\":\"too many reloads that others announced wait here\"}]}");
+}
+
 bool announce_is_good(struct str answer)
 {
     return str_starts(answer, good);

@@ -23,4 +23,5 @@ bool announce_read(struct str text, struct reload_options *options, char **name)
 
 void announce_write_answer(struct buf *out, const struct reload_result *result, size_t max);
 struct str announce_not_supported(void); /* the answer to what cannot be read */
+struct str announce_busy(void);          /* … when too many wait */
 bool announce_is_good(struct str answer);

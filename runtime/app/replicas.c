@@ -18,7 +18,10 @@
 #include "plugin/plugins.h"
 #include "plugin/reload.h"
 
-enum { ANNOUNCE_MS = 10000 };
+enum {
+    ANNOUNCE_MS = 10000,
+    ANNOUNCED_MAX = 64, /* reloads for others that have not ended */
+};
 
 /* --- the bus and the roster --- */
 
@@ -58,8 +61,37 @@ static void gone(void *app, const char *id, bool said_so)
 
 struct announced {
     struct server *server;
+    struct announced *next;
     struct question question;
 };
+
+static unsigned count_announced(const struct server *server)
+{
+    unsigned count = 0;
+
+    for (const struct announced *at = server->announced; at; at = at->next)
+        count++;
+    return count;
+}
+
+static struct announced *add_announced(struct server *server, const struct question *question)
+{
+    struct announced *announced = mem_alloc(sizeof(*announced));
+
+    *announced = (struct announced){server, server->announced, *question};
+    server->announced = announced;
+    return announced;
+}
+
+static void free_announced(struct announced *announced)
+{
+    struct announced **at = &announced->server->announced;
+
+    while (*at != announced)
+        at = &(*at)->next;
+    *at = announced->next;
+    free(announced);
+}
 
 static void reloaded(void *arg, const struct reload_result *result)
 {
@@ -76,27 +108,27 @@ static void reloaded(void *arg, const struct reload_result *result)
     }
     log_printf(result->ok ? LOG_INFO : LOG_WARN, "reloaded for %s: generation %llu, %zu plugins",
                announced->question.from, (unsigned long long)result->generation, result->len);
-    free(announced);
+    free_announced(announced);
 }
 
 static void asked(void *app, const struct question *question, struct str text)
 {
     struct server *server = app;
     struct reload_options options = {.only = NULL};
-    struct announced *announced;
     char *name = NULL;
 
     if (server->stopping)
         return;
+    if (count_announced(server) >= ANNOUNCED_MAX) {
+        surveys_answer(server->surveys, question, announce_busy());
+        return;
+    }
     if (!announce_read(text, &options, &name)) {
         surveys_answer(server->surveys, question, announce_not_supported());
         return;
     }
     log_printf(LOG_INFO, "replica %s has reloaded, and so does this one", question->from);
-    announced = mem_alloc(sizeof(*announced));
-    announced->server = server;
-    announced->question = *question;
-    plugins_reload(server->plugins, &options, reloaded, announced);
+    plugins_reload(server->plugins, &options, reloaded, add_announced(server, question));
     free(name);
 }
 
@@ -207,6 +239,8 @@ void replicas_fini(struct server *server)
     if (!server->bus)
         return;
     cron_locks_free(server->cron_locks);
+    while (server->announced)
+        free_announced(server->announced); /* the plugins are gone, and tell nobody */
     surveys_free(server->surveys);
     roster_free(server->roster);
     bus_free(server->bus);

@@ -11,6 +11,7 @@
 #include "conf/settings.h"
 #include "ev/loop.h"
 
+struct announced;
 struct auth;
 struct blackbox;
 struct bus;
@@ -52,6 +53,7 @@ struct server {
     struct bus *bus;     /* to the other replicas: app/replicas.h */
     struct roster *roster;
     struct surveys *surveys;
+    struct announced *announced;   /* reloads for others that have not ended */
     struct cron_locks *cron_locks; /* which one of them runs a schedule; NULL: each does */
     struct metrics *metrics;
     struct otlp *otlp; /* where spans go; NULL: nowhere */

@@ -293,9 +293,9 @@ static void test_large_answers(void)
     CHECK(surveys_ask(replicas[0].surveys, STR("x"), 10000, weigh, &bytes));
     pass(50);
     for (int i = 0; i < MANY; i++) {
-        const int head = snprintf(message, 256, "buntime1 x-%d answer %llu %s ", i,
-                                  (unsigned long long)replicas[1].question.number,
-                                  bus_id(replicas[0].bus));
+        const int head =
+            snprintf(message, 256, "buntime1 x-%d answer %llu %s ", i,
+                     (unsigned long long)replicas[1].question.number, bus_id(replicas[0].bus));
         memset(message + head, 'x', LARGE);
         bus_heard(replicas[0].bus, (struct str){message, (size_t)head + LARGE});
         CHECK(loop_turn(loop, 0));

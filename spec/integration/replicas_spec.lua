@@ -222,6 +222,43 @@ describe("a reload", function()
   end)
 end)
 
+--- What has to wait for a file to go away, at its init.
+local function slow(file)
+  return fixtures.plugin("name: slow\nbase: /slow\n", ([[
+    local sleep = require("buntime").sleep
+    return { onInit = function()
+      local function exists()
+        local file = io.open(%q)
+        return file and file:close()
+      end
+      while exists() do
+        sleep(0.05)
+      end
+    end }
+  ]]):format(file))
+end
+
+describe("reloads that are announced", function()
+  it("are so many at a time, and end with the server", function()
+    local file = os.tmpname()
+    os.remove(file)
+    local s = start({ REDIS_URL = db.url }, { plugins = { slow = slow(file) } })
+    s:allow_errors("no message of this version")
+    assert(io.open(file, "w")):close()
+    for i = 1, 100 do
+      local name = i == 1 and "slow" or "p" .. i
+      db:cli("PUBLISH", "buntime:bus:0", ("buntime1 other-1 ask %d reload - %s"):format(i, name))
+    end
+    db:cli("PUBLISH", "buntime:bus:0", "the end")
+    assert(process.eventually(function()
+      return s:log():find("no message of this version", 1, true)
+    end))
+    assert.equal(64, select(2, s:log():gsub("replica other%-1 has reloaded", "")))
+    s:stop()
+    os.remove(file)
+  end)
+end)
+
 describe("an upload", function()
   local function install(s, name)
     local archive = archives.tgz({
