@@ -159,17 +159,26 @@ static bool take_manifest(struct package *package, const struct manifest *manife
 {
     package->name = mem_copy(manifest->name);
     package->version = mem_copy(manifest->version);
+    if (package->kind == PACKAGE_APP && !*manifest->name)
+        return err_set(err, "NAME_MISSING", "manifest.yaml: name is missing");
     if (package->kind == PACKAGE_APP && !manifest->version)
         return err_set(err, "VERSION_MISSING", "the manifest of an app needs a version");
-    if (package->kind == PACKAGE_APP && !manifest->entrypoint)
-        return err_set(err, "MANIFEST_INVALID", "the manifest of an app needs an entrypoint");
     return true;
+}
+
+/* An app's has no folder yet that would stand in for the name and the version. */
+static struct manifest *manifest_of(const struct package *package, struct problems *problems)
+{
+    const struct app_place place = {.dir = package->root, .name = ""};
+
+    return package->kind == PACKAGE_APP ? manifest_read_app(&place, package->settings, problems)
+                                        : manifest_read(package->root, package->settings, problems);
 }
 
 static bool read_manifest(struct package *package, struct err *err)
 {
     struct problems problems = {0};
-    struct manifest *manifest = manifest_read(package->root, package->settings, &problems);
+    struct manifest *manifest = manifest_of(package, &problems);
     bool ok = problems_err(&problems, err);
 
     if (!ok) {

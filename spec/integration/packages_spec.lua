@@ -462,9 +462,27 @@ describe("packages", function()
         assert.truthy(res:json().message:find("^index.lua:1: "), res.body)
         res = send(archives.tgz({ { "manifest.yaml", "name: x\nversion: 1.0.0\n" }, { "plugin.lua", "" } }))
         assert.equal("MANIFEST_INVALID", res:json().code)
+        res = send(archives.tgz({ { "manifest.yaml", "version: 1.0.0\n" }, { "index.lua", "return {}\n" } }))
+        assert.equal("NAME_MISSING", res:json().code)
         assert.equal(405, s:get("/api/workers/upload").status)
         assert.truthy(settled(s.dir .. "/apps"))
         assert.same(found, snapshot(s.dir .. "/apps"))
+      end)
+    end)
+
+    it("need no entrypoint: index.lua, else index.html", function()
+      server.with({}, function(s)
+        local manifest = { "manifest.yaml", "name: plain\nversion: 1.0.0\n" }
+        local lua = { "index.lua", "return { fetch = function() return 'plain' end }\n" }
+        local res = s:post("/api/workers/upload", archives.form("a.tgz", archives.tgz({ manifest, lua })))
+        assert.equal(200, res.status, res.body)
+        assert.equal("plain", s:get("/plain/").body)
+
+        manifest[2] = "name: page\nversion: 1.0.0\n"
+        local bytes = archives.tgz({ manifest, { "index.html", "<p>a page</p>\n" } })
+        res = s:post("/api/workers/upload", archives.form("a.tgz", bytes))
+        assert.equal(200, res.status, res.body)
+        assert.equal("<p>a page</p>\n", s:get("/page/").body)
       end)
     end)
   end)
