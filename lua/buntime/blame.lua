@@ -17,8 +17,7 @@ end
 
 --- The first place outside the library; nil when the calling function was left by a tail call and so can no
 --- longer be told from its own callers.
-local function caller()
-  local level = 3
+local function caller(level)
   while true do
     local info = debug.getinfo(level, "Sl")
     local file = info and library_file(info.source)
@@ -45,7 +44,15 @@ end
 --- @param message string
 --- @param handler? function Whose place to tell when the caller is not known.
 function M.raise(message, handler)
-  local place = caller() or handler and M.definition(handler) or ""
+  local place = caller(3) or handler and M.definition(handler) or ""
+  error(place .. message, 0)
+end
+
+--- The same for a function that a C function of the library has called.
+--- @param message string
+--- @param handler? function
+function M.raise_from_c(message, handler)
+  local place = caller(5) or handler and M.definition(handler) or ""
   error(place .. message, 0)
 end
 

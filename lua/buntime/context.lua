@@ -44,6 +44,14 @@ local function misuse(c, what, problem, ...)
   blame.raise(("c:%s: "):format(what) .. problem:format(...), route and route.handler)
 end
 
+--- Called by `encode` about a value that is no JSON.
+--- @param message string
+--- @private
+function Context:_misfit(message)
+  local route = self._route
+  blame.raise_from_c(message, route and route.handler)
+end
+
 local function is_status(value)
   return type(value) == "number" and value % 1 == 0 and value >= 200 and value <= 599
 end
@@ -88,9 +96,9 @@ end
 --- @return buntime.Response
 function Context:json(value, status, headers)
   if status or headers then
-    return make(self, "json", "application/json", encode(value), status, headers)
+    return make(self, "json", "application/json", encode(value, self), status, headers)
   end
-  return lean(self._status, encode(value), "application/json")
+  return lean(self._status, encode(value, self), "application/json")
 end
 
 local function to_text(c, what, value)
@@ -341,7 +349,7 @@ local function from_status(c, fn, status, body)
   elseif type(body) == "string" or type(body) == "number" then
     return make(c, "", "text/plain; charset=utf-8", tostring(body), nil, nil)
   elseif type(body) == "table" then
-    return make(c, "", "application/json", encode(body), nil, nil)
+    return make(c, "", "application/json", encode(body, c), nil, nil)
   end
   refuse(c, fn, ("returned a status and a %s as its body"):format(type(body)) .. EXPECTED)
 end
@@ -358,7 +366,7 @@ local function convert(c, fn, value, more)
   elseif kind == "string" then
     return make(c, "", "text/plain; charset=utf-8", value, nil, nil)
   elseif kind == "table" then
-    return make(c, "", "application/json", encode(value), nil, nil)
+    return make(c, "", "application/json", encode(value, c), nil, nil)
   elseif kind ~= "nil" then
     refuse(c, fn, ("returned a %s"):format(kind) .. EXPECTED)
   end

@@ -109,6 +109,13 @@ local function misuse(what, problem, ...)
   blame.raise(what .. ": " .. problem:format(...))
 end
 
+--- For `encode`, about a value that is no JSON.
+local misfits = {
+  _misfit = function(_, message)
+    blame.raise_from_c(message)
+  end,
+}
+
 local function make(what, body, content_type, options)
   local headers = setmetatable({ ["content-type"] = content_type }, headers_meta)
   local status = 200
@@ -144,7 +151,7 @@ end
 --- @param options? buntime.ResponseOptions
 --- @return buntime.Response
 function M.json(value, options)
-  return make("Response.json", encode(value), "application/json", options)
+  return make("Response.json", encode(value, misfits), "application/json", options)
 end
 
 local function is_status(value)
@@ -163,7 +170,7 @@ local function with_body(what, status, headers, body)
   local options = { status = status, headers = headers }
   local kind = type(body)
   if kind == "table" then
-    return make(what, encode(body), "application/json", options)
+    return make(what, encode(body, misfits), "application/json", options)
   elseif kind == "string" or kind == "number" then
     return make(what, tostring(body), "text/plain; charset=utf-8", options)
   elseif body ~= nil then

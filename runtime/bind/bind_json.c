@@ -207,11 +207,13 @@ bool json_is_array(lua_State *L, int index)
     return marked;
 }
 
-/* encode(value) -> text. Its upvalue is the codec. */
+/* encode(value, blame?) -> text. Its upvalue is the codec. The library's own functions hand on a
+ * table that knows whom to blame for a value that cannot be written.
+ */
 static int encode(lua_State *L)
 {
     luaL_checkany(L, 1);
-    json_push_encoded(lua_touserdata(L, lua_upvalueindex(1)), L, 1);
+    json_push_encoded(lua_touserdata(L, lua_upvalueindex(1)), L, 1, lua_istable(L, 2) ? 2 : 0);
     return 1;
 }
 

@@ -50,8 +50,11 @@ static inline void json_need(struct json_out *out, size_t more)
         json_grow(out, more);
 }
 
-/* json_encode_value() for who has the codec at hand. */
-void json_push_encoded(struct json_codec *codec, lua_State *L, int index);
+/* json_encode_value() for who has the codec at hand. What cannot be written raises at the caller's
+ * line, or, unless 0, by the method `_misfit` of the table at `blame`, which is given the message
+ * and raises.
+ */
+void json_push_encoded(struct json_codec *codec, lua_State *L, int index, int blame);
 
 /* With its quotes. False: it is not UTF-8. */
 bool json_write_string(struct json_out *out, const char *s, size_t len);

@@ -23,6 +23,7 @@ struct writer {
     struct json_out out;
     lua_State *L;
     int base;
+    int blame; /* json_push_encoded() */
     int depth; /* tables open */
     const void *open[JSON_DEPTH_MAX + 1];
 };
@@ -58,6 +59,13 @@ fail(struct writer *w, int levels, const char *fmt, ...)
     vsnprintf(text, sizeof(text), fmt, args);
     va_end(args);
     path_of(w, levels, &path);
+    luaL_checkstack(w->L, SLOTS_A_LEVEL, "json.encode");
+    if (w->blame) {
+        lua_getfield(w->L, w->blame, "_misfit");
+        lua_pushvalue(w->L, w->blame);
+        lua_pushfstring(w->L, "json.encode: %s%s", json_path_prefix(&path), text);
+        lua_call(w->L, 2, 0);
+    }
     luaL_error(w->L, "json.encode: %s%s", json_path_prefix(&path), text);
     abort(); /* not reached */
 }
@@ -352,7 +360,8 @@ static void write_value(struct writer *w)
 }
 
 /* Pushes the buffer. */
-static void encode(struct json_out *out, struct json_codec *codec, lua_State *L, int index)
+static void
+encode(struct json_out *out, struct json_codec *codec, lua_State *L, int index, int blame)
 {
     struct writer w; /* not cleared: `open` is 8 KB, and only what is open is read */
 
@@ -363,6 +372,7 @@ static void encode(struct json_out *out, struct json_codec *codec, lua_State *L,
     w.out.slot--;
     w.L = L;
     w.base = w.out.slot + 1;
+    w.blame = blame;
     w.depth = 0;
     write_value(&w);
     lua_pop(L, 1);
@@ -373,17 +383,17 @@ struct str json_encode(lua_State *L, int index)
 {
     struct json_out out;
 
-    encode(&out, json_codec(L), L, index);
+    encode(&out, json_codec(L), L, index, 0);
     json_close(&out);
     lua_pop(L, 1);
     return (struct str){out.data, (size_t)(out.at - out.data)};
 }
 
-void json_push_encoded(struct json_codec *codec, lua_State *L, int index)
+void json_push_encoded(struct json_codec *codec, lua_State *L, int index, int blame)
 {
     struct json_out out;
 
-    encode(&out, codec, L, index);
+    encode(&out, codec, L, index, blame);
     /* The collector may run here, and finalizers with it: the buffer is still taken. */
     lua_pushlstring(L, out.data, (size_t)(out.at - out.data));
     json_close(&out);
@@ -392,5 +402,5 @@ void json_push_encoded(struct json_codec *codec, lua_State *L, int index)
 
 void json_encode_value(lua_State *L, int index)
 {
-    json_push_encoded(json_codec(L), L, index);
+    json_push_encoded(json_codec(L), L, index, 0);
 }

@@ -1,8 +1,10 @@
 #include "http/route_pattern.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 
+#include "http/lua_pattern.h"
 #include "http/route.h"
 
 /* --- canonical text --- */
@@ -60,6 +62,17 @@ static size_t segment_length(struct str s)
     return depth == 0 ? s.len : SIZE_MAX;
 }
 
+static bool check_bound(struct pattern *pattern, struct str bound, struct err *err)
+{
+    const char *problem = lua_pattern_problem(bound);
+    char text[120];
+
+    if (!problem)
+        return true;
+    snprintf(text, sizeof(text), "the Lua pattern in braces: %s", problem);
+    return bad(pattern, err, text);
+}
+
 static bool read_param(struct pattern *pattern, struct part *part, struct str s, struct err *err)
 {
     part->kind = PARAM;
@@ -74,6 +87,8 @@ static bool read_param(struct pattern *pattern, struct part *part, struct str s,
         part->constraint = (struct str){brace + 1, (size_t)(s.at + s.len - brace) - 2};
         if (s.at[s.len - 1] != '}' || part->constraint.len == 0)
             return bad(pattern, err, "expected :name{pattern}");
+        if (!check_bound(pattern, part->constraint, err))
+            return false;
     }
     for (size_t i = 0; i < part->text.len; i++) {
         if (strchr(":*?{}", part->text.at[i]))

@@ -273,6 +273,8 @@ static void test_bad_patterns(void)
         {"/:a{}", "route \"/:a{}\": expected :name{pattern}"},
         {"/:a{x}b", "route \"/:a{x}b\": expected :name{pattern}"},
         {"/:a:b", "route \"/:a:b\": a parameter's name cannot hold any of : * ? { }"},
+        {"/:a{%}", "route \"/:a{%}\": the Lua pattern in braces: ends with \"%\""},
+        {"/:a{[ab}", "route \"/:a{[ab}\": the Lua pattern in braces: a \"[\" without its \"]\""},
         {"/a*", "route \"/a*\": a \"*\" must be a whole segment"},
     };
     struct route_tree *tree = route_tree_new();

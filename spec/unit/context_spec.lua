@@ -110,6 +110,8 @@ describe("misuse", function()
     ["a header's name"] = { "header", { "x y", "a" }, 'c:header: "x y" is not a header\'s name' },
     ["a header's type"] = { "header", { "x", {} }, 'c:header: the value of header "x" must be a string' },
     ["c:status"] = { "status", { 1000 }, "c:status: status must be an integer" },
+    ["a JSON value"] = { "json", { { x = 0 / 0 } }, "json.encode: x: number is NaN" },
+    ["a JSON value and a status"] = { "json", { { print }, 201 }, "[1]: cannot encode a function" },
     ["a cookie"] = { "cookie", { "a b", "x" }, 'c:cookie: "a b" is not a cookie\'s name' },
   }) do
     for how, handler in pairs({
@@ -131,6 +133,34 @@ describe("misuse", function()
       end)
     end
   end
+end)
+
+describe("a table that is no JSON", function()
+  for how, handler in pairs({
+    returned = function()
+      return { x = 0 / 0 }
+    end,
+    ["returned with a status"] = function()
+      return 201, { x = 0 / 0 }
+    end,
+  }) do
+    it(how .. " is told with the handler's place", function()
+      local res = answer(handler)
+      assert.equal(500, res.status)
+      local line = debug.getinfo(handler, "S").linedefined
+      local message = "context_spec.lua:" .. line .. ": json.encode: x: number is NaN"
+      assert.is_truthy(res.error:find(message, 1, true), res.error)
+    end)
+  end
+
+  it("is told with the line that made a response of it", function()
+    local ok, err = pcall(function()
+      local res = response.json({ x = 0 / 0 })
+      return res
+    end)
+    assert.is_false(ok)
+    assert.matches("context_spec%.lua:%d+: json%.encode: x: number is NaN", err)
+  end)
 end)
 
 describe("misuse in a tail call", function()

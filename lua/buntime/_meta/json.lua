@@ -4,8 +4,9 @@
 local json = {}
 
 --- @param value any
+--- @param blame? table The library's own: its method `_misfit` gets the message and raises.
 --- @return string
-function json.encode(value) end
+function json.encode(value, blame) end
 
 --- @param text string
 --- @return any value
