@@ -3,6 +3,7 @@
  * A call ends with one last frame of its stream, whatever happened to its client meanwhile: until
  * then it counts as being in the process.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -107,6 +108,32 @@ static bool is_held_up(const struct pool_call *call)
            !process_runs(call->process, call->stream);
 }
 
+void call_tell_late(const struct pool_call *call)
+{
+    const struct pool_options *options = &call->pool->options;
+    const struct app *app = call->group->app;
+    const struct str method = exchange_method(call->x), path = exchange_path(call->x);
+    const bool computes = process_runs(call->process, call->stream);
+    char message[384], fields[96];
+    const struct log_line line = {
+        .level = LOG_WARN,
+        .message = message,
+        .plugin = app->name,
+        .request_id = exchange_id(call->x).at,
+        .fields = fields,
+    };
+
+    snprintf(message, sizeof(message), "%.*s %.*s: no answer within %llu ms; the code %s",
+             method.len < 20 ? (int)method.len : 20, method.at,
+             path.len < 200 ? (int)path.len : 200, path.at,
+             (unsigned long long)app->manifest->timeout,
+             computes ? "computes without a pause" : "waits for something");
+    snprintf(fields, sizeof(fields), "{\"code\":\"WORKER_TIMEOUT\",\"worker\":\"%s\"}",
+             call->process->id);
+    if (options->on_log)
+        options->on_log(options->app, app, &line);
+}
+
 static void time_out(struct timer *timer)
 {
     struct pool_call *call =
@@ -125,8 +152,10 @@ static void time_out(struct timer *timer)
         return;
     }
     call->pool->stats.timeouts++;
-    if (call->x)
+    if (call->x) {
+        call_tell_late(call);
         call_refuse(call, 504, "WORKER_TIMEOUT", "The app did not answer in time");
+    }
     process_doom(process);
 }
 

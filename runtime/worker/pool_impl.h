@@ -190,6 +190,10 @@ void process_show(const struct process *process, struct pool_worker *worker);
 struct pool_call *call_of(struct process *process, uint32_t stream);
 void call_init(struct pool_call *call);
 void call_send(struct pool_call *call, struct process *process);
+/* Logs that a call which is in a process has no answer in time. Nothing else would: its code has no
+ * chance to.
+ */
+void call_tell_late(const struct pool_call *call);
 /* Answers with an error of the runtime, and lets go of the process. */
 void call_refuse(struct pool_call *call, unsigned status, const char *code, const char *message);
 /* On a later turn of the loop. Without a code: with the group's failure. */

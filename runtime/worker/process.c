@@ -401,6 +401,7 @@ static bool refuse_late(struct process *process, struct pool_call *call, bool ru
 {
     if (!running || !call->x || strcmp(process->reason, "timeout") != 0)
         return false;
+    call_tell_late(call);
     call_leave(call);
     process->pool->stats.timeouts++;
     call_refuse(call, 504, "WORKER_TIMEOUT", "The app did not answer in time");
