@@ -330,6 +330,7 @@ void postgres_close(struct postgres *pool)
     pool->pins++;
     pool->closed = true;
     timer_stop(&pool->overdue);
+    timer_stop(&pool->canceller.again);
     timer_stop(&pool->grow);
     pg_listen_close(pool);
     for (struct pg_conn *c = pool->conns; c; c = c->next)

@@ -27,10 +27,23 @@ static void done(struct job *job)
         c->cancelling = false;
         if (c->state == PG_IDLE)
             pg_next(c);
+        else if (!c->lost && !pool->closed)
+            timer_start(pool->loop, &canceller->again, PG_AGAIN_MS);
     }
     next(pool);
     pg_tell(pool);
     pg_unpin(pool);
+}
+
+/* A server that has yet to begin the statement takes no notice of the first one. */
+static void cancel_again(struct timer *timer)
+{
+    struct postgres *pool =
+        (struct postgres *)((char *)timer - offsetof(struct postgres, canceller.again));
+
+    for (struct pg_conn *c = pool->conns; c; c = c->next)
+        c->wants_cancel = c->wants_cancel || (c->gives_way && !c->cancelling);
+    next(pool);
 }
 
 static void next(struct postgres *pool)
@@ -55,7 +68,8 @@ static void next(struct postgres *pool)
 
 void pg_cancel(struct pg_conn *c)
 {
-    c->wants_cancel = true;
+    c->gives_way = c->wants_cancel = true;
+    c->pool->canceller.again.fire = cancel_again;
     timer_start(c->pool->loop, &c->timer, PG_CANCEL_MS);
     next(c->pool);
 }

@@ -18,6 +18,7 @@
 enum {
     PG_STATEMENTS_MAX = 256, /* prepared ones that a connection keeps, at most */
     PG_RESULT_MAX = 64 << 20,
+    PG_AGAIN_MS = 100,   /* then what was cancelled and still runs is cancelled again */
     PG_CANCEL_MS = 5000, /* after which a connection that does not give way is closed */
     PG_GRACE_MS = 5000,  /* beyond the statement's own limit, which the server holds */
 };
@@ -78,6 +79,7 @@ struct pg_conn {
     bool failed;    /* this step */
     bool too_large; /* rows are thrown away */
     bool retried;   /* without its prepared statement */
+    bool gives_way; /* the request was told to end */
     bool wants_cancel, cancelling;
 
     struct pg_statement statements[PG_STATEMENTS_MAX];
@@ -93,6 +95,7 @@ struct pg_canceller {
     struct job job;
     PGcancel *cancel;
     struct pg_conn *conn; /* NULL: it is gone meanwhile */
+    struct timer again;
     bool running;
 };
 

@@ -76,7 +76,7 @@ void pg_run(struct pg_conn *c, struct postgres_request *r)
     r->conn = c;
     r->running = true;
     c->statement = NULL;
-    c->too_large = c->retried = c->wants_cancel = false;
+    c->too_large = c->retried = c->gives_way = c->wants_cancel = false;
     start_guard(c);
     if (!sql) {
         step = pg_statement_choose(c, r);
@@ -161,7 +161,7 @@ static void end_request(struct pg_conn *c)
 
     settle_transaction(c, r);
     c->request = NULL;
-    c->wants_cancel = false;
+    c->gives_way = c->wants_cancel = false;
     pg_finish(r);
     if (!c->transaction && !c->ending)
         fail_held(c);
