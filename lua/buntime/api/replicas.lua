@@ -28,6 +28,24 @@ local function question(options)
   return ("reload %s %s"):format(flags, options.only or "")
 end
 
+--- Whether it is a list of what announce.c writes. Anybody on the channel may say anything.
+local function is_errors(list)
+  if type(list) ~= "table" then
+    return false
+  end
+  for _, one in ipairs(list) do
+    local named = type(one) == "table" and (one.name == nil or type(one.name) == "string")
+    if not named or type(one.code) ~= "string" or type(one.message) ~= "string" then
+      return false
+    end
+  end
+  return true
+end
+
+local function number(value)
+  return type(value) == "number" and value ~= 0 and value or nil
+end
+
 --- The message ends where the answer of the other one did.
 local function read_answer(item)
   if not item.answer then
@@ -35,7 +53,7 @@ local function read_answer(item)
     return { ok = false, errors = { { code = "NO_ANSWER", message = message } } }
   end
   local ok, answer = pcall(json.decode, item.answer)
-  if not ok or type(answer) ~= "table" or type(answer.errors) ~= "table" then
+  if not ok or type(answer) ~= "table" or not is_errors(answer.errors) then
     return { ok = false, errors = { { code = "BAD_ANSWER", message = "its answer cannot be read" } } }
   end
   return answer
@@ -64,9 +82,9 @@ local function tell_other(item)
     id = item.id,
     ok = answer.ok == true,
     self = false,
-    generation = answer.generation,
+    generation = number(answer.generation),
     errors = json.array(answer.errors),
-    more = answer.more ~= 0 and answer.more or nil,
+    more = number(answer.more),
   }
 end
 
