@@ -322,5 +322,7 @@ int bind_keys_open(lua_State *L)
     lua_setfield(L, -2, "cookie");
     lua_pushnumber(L, SESSION_LIFE_MS / 1000);
     lua_setfield(L, -2, "session_seconds");
+    lua_pushnumber(L, SESSION_IDLE_MS / 1000);
+    lua_setfield(L, -2, "idle_seconds");
     return 1;
 }

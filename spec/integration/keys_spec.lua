@@ -363,7 +363,10 @@ describe("a key that expires", function()
     local s = start({ RUNTIME_ROOT_KEY = ROOT })
     local made = create(s, ROOT, { role = "viewer", expiresIn = "5s" })
     local cookie, _, body = login(s, made.key)
-    assert.is_string(body.expiresAt)
+    assert.is_string(body.expiresAt) -- when the key does
+    assert.truthy(body.expiresAt < os.date("!%Y-%m-%dT%T", os.time() + 60))
+    local _, _, of_root = login(s, ROOT)
+    assert.truthy(of_root.expiresAt > os.date("!%Y-%m-%dT%T", os.time() + 11 * 3600))
     assert.truthy(process.eventually(function()
       return s:get("/api/plugins", by_cookie(cookie)).status == 401
     end, 40))

@@ -135,6 +135,7 @@ local auth = {
 local keys = {
   cookie = "buntime_session",
   session_seconds = 60,
+  idle_seconds = 30,
   meta = function()
     return {
       roles = {
@@ -473,6 +474,9 @@ describe("replicas", function()
   it("that failed, or do not answer, make the outcome partial", function()
     local failed = '{"ok":false,"generation":1,"errors":[{"name":"p","code":"X","message":"m"}],"more":3}'
     local codes = { [failed] = "X", ["{"] = "BAD_ANSWER", ["[]"] = "BAD_ANSWER", [""] = "NO_ANSWER" }
+    for _, errors in ipairs({ "[1]", '[{"code":"X"}]', '[{"name":1,"code":"X","message":"m"}]', "[null]" }) do
+      codes[('{"ok":true,"errors":%s}'):format(errors)] = "BAD_ANSWER"
+    end
     for answer, code in pairs(codes) do
       fake.answer.ok = true
       fake.others = { { id = "b", answer = answer ~= "" and answer or nil } }
@@ -809,6 +813,9 @@ describe("a session", function()
     assert.equal("btk_x", fake.key)
     assert.equal("key:1", res:json().principal)
     assert.equal(SCOPED.id, fake.begun)
+    local now = os.date("!%Y-%m-%dT%H:%M:%S")
+    assert.truthy(res:json().expiresAt > now)
+    assert.truthy(res:json().expiresAt < os.date("!%Y-%m-%dT%T", os.time() + 60))
     assert.equal(
       "buntime_session=token; Max-Age=60; Path=/; HttpOnly; SameSite=Strict",
       res.headers["set-cookie"]

@@ -10,6 +10,9 @@ keys.cookie = "buntime_session"
 --- How long a session lives at most.
 keys.session_seconds = 604800
 
+--- How long it lives without being used.
+keys.idle_seconds = 43200
+
 --- @class buntime.KeyRole
 --- @field name string
 --- @field custom boolean A key of this role brings its own permissions.

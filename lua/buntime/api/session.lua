@@ -29,7 +29,15 @@ local function set_cookie(c, token)
   })
 end
 
-local function describe(caller)
+--- When a session that begins now ends, unless it is used until then: with its key at the latest.
+local function end_of(caller)
+  local ends = (os.time() + core.idle_seconds) * 1000
+  return caller.expires > 0 and math.min(caller.expires, ends) or ends
+end
+
+--- @param expires? number When it ends, unless that is what the caller has.
+local function describe(caller, expires)
+  expires = expires or caller.expires
   if caller.principal == "anonymous" then
     return { authenticated = false, principal = json.null }
   end
@@ -40,7 +48,7 @@ local function describe(caller)
     role = caller.role,
     permissions = caller.permissions,
     namespaces = caller.namespaces,
-    expiresAt = caller.expires > 0 and timestamp(caller.expires / 1000) or json.null,
+    expiresAt = expires and expires > 0 and timestamp(expires / 1000) or json.null,
   }
 end
 
@@ -77,7 +85,7 @@ routes:post("/", access.change(nil, "session.login"), function(c)
     return fail(c, code == "AUTH_REQUIRED" and 401 or 500, code, message)
   end
   set_cookie(c, token)
-  return c:json(describe(caller))
+  return c:json(describe(caller, end_of(caller)))
 end)
 
 routes:delete("/", access.change(nil, "session.logout"), function(c)
