@@ -61,6 +61,17 @@ function M.misuse(what, message, ...)
   blame.raise_outside(("%s: %s"):format(what, message:format(...)))
 end
 
+local function number(what, option, value)
+  if value == nil then
+    return option.default
+  end
+  if type(value) ~= "number" or not (value >= option.least and value <= option.most) then
+    local problem = "%s must be a number from %g to %g, got %s"
+    M.misuse(what, problem, option.name, option.least, option.most, tostring(value))
+  end
+  return value
+end
+
 --- Options that are numbers, as a table of all of them.
 --- @param what string "redis.connect"
 --- @param options table? What was given.
@@ -74,8 +85,6 @@ function M.numbers(what, options, known, others)
   options = options or {}
   local taken, names = {}, { unpack(others or {}) }
   for _, option in ipairs(known) do
-    local value = options[option.name]
-    taken[option.name] = value == nil and option.default or value
     names[#names + 1] = option.name
   end
   for key in pairs(options) do
@@ -84,11 +93,7 @@ function M.numbers(what, options, known, others)
     end
   end
   for _, option in ipairs(known) do
-    local value = taken[option.name]
-    if type(value) ~= "number" or not (value >= option.least and value <= option.most) then
-      local problem = "%s must be a number from %g to %g, got %s"
-      M.misuse(what, problem, option.name, option.least, option.most, tostring(value))
-    end
+    taken[option.name] = number(what, option, options[option.name])
   end
   return taken
 end

@@ -97,7 +97,7 @@ end
 local OPTIONS = {
   { name = "busy_timeout", default = 5, least = 0, most = 3600 },
   { name = "readers", default = 3, least = 1, most = 16 },
-  { name = "max_size", default = 2 ^ 50, least = 65536, most = 2 ^ 50 },
+  { name = "max_size", default = 0, least = 65536, most = 2 ^ 50 },
 }
 
 local function check_migrations(list)

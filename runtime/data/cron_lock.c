@@ -77,16 +77,18 @@ struct cron_claim {
     struct redis_request request; /* first: answered() casts back */
     cron_claimed *done;           /* NULL: cancelled */
     void *arg;
+    char problem[128]; /* with CRON_UNKNOWN */
 };
 
-static enum cron_verdict read_verdict(const struct redis_request *request, const char **problem)
+static enum cron_verdict read_verdict(struct cron_claim *claim)
 {
-    static char said[128]; /* single-threaded; read at once */
+    const struct redis_request *request = &claim->request;
     struct redis_value reply;
 
-    *problem = request->error.message;
-    if (!request->ok)
+    if (!request->ok) {
+        snprintf(claim->problem, sizeof(claim->problem), "%.127s", request->error.message);
         return CRON_UNKNOWN;
+    }
     redis_get(request->replies.data, &reply);
     if (reply.type == REDIS_STRING && str_equal(reply.bytes, STR("mine")))
         return CRON_MINE;
@@ -94,20 +96,19 @@ static enum cron_verdict read_verdict(const struct redis_request *request, const
         return CRON_TAKEN;
     if (reply.type == REDIS_STRING && str_equal(reply.bytes, STR("busy")))
         return CRON_BUSY;
-    snprintf(said, sizeof(said), "%.*s", reply.type == REDIS_ERROR ? (int)reply.bytes.len : 0,
-             reply.bytes.at);
-    *problem = said;
+    if (reply.type == REDIS_ERROR)
+        snprintf(claim->problem, sizeof(claim->problem), "%.*s",
+                 reply.bytes.len < 127 ? (int)reply.bytes.len : 127, reply.bytes.at);
     return CRON_UNKNOWN;
 }
 
 static void answered(struct redis_request *request)
 {
     struct cron_claim *claim = (struct cron_claim *)request;
-    const char *problem;
-    const enum cron_verdict verdict = read_verdict(request, &problem);
+    const enum cron_verdict verdict = read_verdict(claim);
 
     if (claim->done)
-        claim->done(claim->arg, verdict, problem);
+        claim->done(claim->arg, verdict, claim->problem);
     redis_request_fini(request);
     free(claim);
 }

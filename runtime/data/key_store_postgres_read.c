@@ -326,10 +326,13 @@ static void hear_of(struct shared_keys *store, const char *kind, const char *sub
     const bool is_digest =
         strlen(subject) == 2 * sizeof(digest) && hex_decode(str_of(subject), (char *)digest);
 
+    /* When all is to be read, that goes for these too. */
     if (strcmp(kind, "key") == 0) {
-        add_word(&store->keys, subject);
+        if (!store->all)
+            add_word(&store->keys, subject);
     } else if (strcmp(kind, "session") == 0 && is_digest) {
-        add_word(&store->sessions, subject);
+        if (!store->all)
+            add_word(&store->sessions, subject);
     } else if (strcmp(kind, "revoked") == 0) {
         pgkeys_ended(store, subject);
         store->sink.key_revoked(store->sink.keyring, subject);

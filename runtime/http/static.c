@@ -114,7 +114,7 @@ static bool pack(struct static_look *l, const char *path)
 
     if (file->fd >= 0 || file->encoding || file->bytes.len < PACK_MIN)
         return true;
-    buf_printf(&key, "%s%s %s", l->dir, path, file->etag);
+    buf_printf(&key, "%s/%s %s", l->dir, path, file->etag);
     known = l->cached ? gzip_kept(l->packed, key.data, &out)
                       : (gzip_pack(l->packed, key.data, buf_str(&file->bytes), &out), true);
     if (out.len > 0) {

@@ -38,11 +38,6 @@ local function runs(s)
   return select(2, text:gsub("\n", ""))
 end
 
---- A zone in which a minute ends at the moment `at`.
-local function zone_ending(at)
-  return ("XXX-00:00:%02d"):format(-at % 60)
-end
-
 local function wait_until(at)
   local left = at - socket.gettime()
   if left > 0 then
@@ -55,7 +50,7 @@ describe("cron", function()
 
   it("runs a time once, whatever reloads come in between", function()
     local at = math.floor(socket.gettime()) + 5
-    server.with({ plugins = { nightly = noting() }, env = { TZ = zone_ending(at) } }, function(s)
+    server.with({ plugins = { nightly = noting() }, env = { TZ = fixtures.zone_ending(at) } }, function(s)
       local status = s:get("/nightly/"):json()
       assert.equal(at, status.next)
       assert.equal(0, status.runs)
@@ -84,7 +79,7 @@ describe("cron", function()
 
   it("runs in the plugin that lives, not in one that fails to load", function()
     local at = math.floor(socket.gettime()) + 4
-    server.with({ plugins = { nightly = noting() }, env = { TZ = zone_ending(at) } }, function(s)
+    server.with({ plugins = { nightly = noting() }, env = { TZ = fixtures.zone_ending(at) } }, function(s)
       s:allow_errors("broken")
       local broken = noting()["plugin.lua"]:gsub("\n  end,\n}\n$", '\n    error("broken")\n  end,\n}\n')
       s:write("nightly/plugin.lua", broken)
@@ -98,7 +93,7 @@ describe("cron", function()
     local at = math.floor(socket.gettime()) + 4
     local files = noting('name = "job"')
     files["plugin.lua"] = files["plugin.lua"]:gsub("local file = .-file:close%(%)", 'error("no disk")')
-    server.with({ plugins = { nightly = files }, env = { TZ = zone_ending(at) } }, function(s)
+    server.with({ plugins = { nightly = files }, env = { TZ = fixtures.zone_ending(at) } }, function(s)
       s:allow_errors("no disk")
       local line = s:wait_log("no disk", 10)
       assert.equal("nightly", line.plugin)

@@ -454,15 +454,10 @@ local function statuses(s)
   return by_name
 end
 
---- A zone in which a minute ends at the moment `at`.
-local function zone_ending(at)
-  return ("XXX-00:00:%02d"):format(-at % 60)
-end
-
 describe("a schedule", function()
   it("is run by one replica each time", function()
     local at = math.floor(socket.gettime()) + 8
-    local env = { REDIS_URL = db.url, TZ = zone_ending(at) }
+    local env = { REDIS_URL = db.url, TZ = fixtures.zone_ending(at) }
     local list = start_sharing(2, env, { nightly = NIGHTLY })
     -- What a replica did that is gone, and what one is doing that is not.
     db:cli("SET", schedule_key("cron", "taken"), at .. " other-1")

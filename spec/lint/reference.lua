@@ -1,4 +1,7 @@
---- Fails if the reference and the library's annotations disagree. Run from the repository root.
+--- Fails if the reference and what it is about disagree. Run from the repository root.
+---
+--- Every setting of runtime/conf/settings_table.c stands in docs/reference/environment.md, and each name there
+--- that looks like one of ours is one.
 ---
 --- Every public function, method and field that lua/buntime declares stands in a page of docs/reference (in
 --- code: `like this`, or in a block); every `module.name(` and `:name(` of a page is declared; what an
@@ -227,6 +230,21 @@ for page, code in pairs(pages) do
     if PAGES[module] and next(modules[module]) and not modules[module][name] and not declared[name] then
       problem("docs/reference/%s.md: buntime.%s has no %s()", page, module, name)
     end
+  end
+end
+-- Settings ---------------------------------------------------------------------------------------------
+
+local settings = {}
+for name in read("runtime/conf/settings_table.c"):gmatch('{"([%u_]+)", SETTING_') do
+  settings[name] = true
+  if not is_word_in(pages.environment, name) then
+    problem("docs/reference/environment.md: the setting %s is missing", name)
+  end
+end
+assert(settings.PORT and settings.REDIS_URL, "the settings could not be read")
+for name in pages.environment:gmatch("%f[%w_]RUNTIME_[%u_]+") do
+  if not settings[name] then
+    problem("docs/reference/environment.md: there is no setting %s", name)
   end
 end
 os.exit(problems == 0 and 0 or 1)

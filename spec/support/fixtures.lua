@@ -44,4 +44,9 @@ function M.hello(name, text, lines)
   return M.plugin(("name: %s\nbase: /%s\n%s"):format(name, name, lines or ""), M.answers(text))
 end
 
+--- A time zone, as TZ has it, in which a minute ends at the moment `at`.
+function M.zone_ending(at)
+  return ("SPEC-00:00:%02d"):format(-at % 60)
+end
+
 return M

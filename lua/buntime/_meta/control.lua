@@ -13,6 +13,7 @@ local control = {}
 --- @field missing string[] Enabled critical plugins that are not loaded.
 --- @field unmet string[] What RUNTIME_SANDBOX=require demands and the kernel lacks.
 --- @field keysUnread boolean The database of the keys could not be read yet.
+--- @field redisAway boolean Redis gave no answer to the last command.
 --- @field plugins table<string, integer> How many there are in each state.
 
 --- @return buntime.ControlStatus
