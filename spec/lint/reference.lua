@@ -1,7 +1,7 @@
 --- Fails if the reference and what it is about disagree. Run from the repository root.
 ---
---- Every setting of runtime/conf/settings_table.c stands in docs/reference/environment.md, and each name there
---- that looks like one of ours is one.
+--- Every setting of runtime/conf/settings_table.c stands in docs/reference/environment.md, and each name
+--- there that looks like one of ours is one.
 ---
 --- Every public function, method and field that lua/buntime declares stands in a page of docs/reference (in
 --- code: `like this`, or in a block); every `module.name(` and `:name(` of a page is declared; what an
